@@ -16,8 +16,9 @@ from .original import Original
 from .trace import Trace
 
 _STOPS = ("StopGradient", "PreventGradient")
-#: Computed of numbers, and without a gradient in TensorFlow, or, the last, with one for labels that add up to 1 only.
-_OTHERS = ("CTCGreedyDecoder", "HSVToRGB", "OneHot", "SoftmaxCrossEntropyWithLogits")
+#: Computed of numbers, and without a gradient in TensorFlow, or, the last two, with one for labels that add up to 1 and
+#: for places that do not repeat only.
+_OTHERS = ("CTCGreedyDecoder", "HSVToRGB", "OneHot", "SoftmaxCrossEntropyWithLogits", "TensorScatterUpdate")
 #: The attribute of operations whose gradient is a function of the model's own.
 _OWN = "_gradient_op_type"
 

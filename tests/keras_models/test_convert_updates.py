@@ -11,6 +11,7 @@ from support.converted import run  # noqa: E402
 from support.taped import taped  # noqa: E402
 
 from onnxattr import GradientInput  # noqa: E402
+from onnxattr.errors import ConversionError  # noqa: E402
 
 L, ops = keras.layers, keras.ops
 pytestmark = pytest.mark.usefixtures("fresh_keras")
@@ -87,3 +88,24 @@ def test_slice_update(name):
         np.testing.assert_allclose(run(converted, rows)[0], outputs, rtol=1e-6, atol=1e-6)
         maps = GradientInput(converted, reducer=None)(rows, weights)
         np.testing.assert_allclose(maps, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def counted(x):
+    """Squares of numbers, added up by the whole number below them."""
+    bins = tf.cast(tf.clip_by_value(tf.floor(x), 0.0, 4.0), tf.int32)
+    samples = tf.repeat(tf.range(tf.shape(x)[0])[:, None], 3, axis=1)
+    return tf.scatter_nd(tf.stack([samples, bins], axis=-1), x * x, [tf.shape(x)[0], 5])
+
+
+def test_sums_at_places_that_repeat_in_other_rows_than_the_sample():
+    x = keras.Input((3,))
+    model = keras.Model(x, L.Lambda(counted, output_shape=(5,))(x))
+    apart = np.array([[0.5, 1.5, 2.5], [3.5, 2.2, 0.1]], np.float32)
+    rows = np.array([[0.5, 0.4, 2.5], [1.1, 1.2, 1.9]], np.float32)
+    converted = to_onnx(model, sample=apart)
+    outputs, weights, expected = taped(counted, rows)
+    np.testing.assert_allclose(run(converted, rows)[0], outputs, rtol=1e-6)
+    maps = GradientInput(converted, reducer=None)(rows, weights)
+    np.testing.assert_allclose(maps, expected, rtol=1e-5)
+    with pytest.raises(ConversionError, match="No ONNX operator of opset 13 computes: ScatterNd"):
+        to_onnx(model, opset=13)

@@ -1,4 +1,4 @@
-"""Values of which a box is replaced by another, as Keras' `slice_update` does."""
+"""Values of which a box is replaced by another, as Keras' `slice_update` does, and sums at places of zeros."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from .nodes import Replacement
 from .selects import Handler
@@ -56,4 +56,15 @@ def _size(w: Replacement, value: str, axis: int, known: int) -> str:
     return w.op("Gather", w.op("Shape", value, dtype=_INT), w.const(axis, _INT), dtype=_INT)
 
 
-UPDATES: Mapping[str, Handler] = {"XlaDynamicUpdateSlice": (_update, [])}
+def _scattered(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """ScatterNd(places, x, shape): zeros to which x is added; tf2onnx keeps the last of what is at one place."""
+    if ctx.opset < 16:
+        return  # reported as an unknown operator: ONNX has no such sum
+    places, x, shape = node.input
+    w = Replacement(ctx, node)
+    sizes = w.op("Cast", shape, dtype=_INT, to=_INT)
+    zeros = w.op("ConstantOfShape", sizes, shape=w.shape, value=helper.make_tensor("zero", w.dtype, [1], [0]))
+    w.end("ScatterND", zeros, w.op("Cast", places, dtype=_INT, to=_INT), x, reduction="add")
+
+
+UPDATES: Mapping[str, Handler] = {"XlaDynamicUpdateSlice": (_update, []), "ScatterNd": (_scattered, [])}
