@@ -93,6 +93,8 @@ def memory(data: Data) -> str:
             number(found, "IG", "peak later", 0),
         ]
         chunk.append(over(found, ("IG", "peak later"), ("forward, chunk", "peak")))
+        values = found["vjp"].get("kept")
+        chunk.append("-" if values is None else f"{values * found['IG']['rows']:.0f}")
         rivals = [number(found, who, "peak", 0) for who in ("TensorFlow", "PyTorch")]
         lines.append([name, *own, rows, *peaks, *chunk, *rivals, machine])
     titles = [
@@ -110,6 +112,7 @@ def memory(data: Data) -> str:
         "its first peak",
         "a later one",
         "later / a prediction of these rows",
+        "values kept for the way back",
     ]
     return markdown([*titles, "TensorFlow's gradient", "PyTorch's gradient", "machine"], lines)
 

@@ -113,6 +113,26 @@ def methods(data: Data, tasks: Sequence[str], rows: Sequence[int] = (), threads:
     return markdown(titles, lines)
 
 
+def bounds(data: Data) -> str:
+    """What the others would take beside a gradient that has nothing but convolutions and products, by the profile."""
+    lines = []
+    for case in CASES.values():
+        found = entry(data, "gradient", case.name, case.rows)
+        profile = data["measured"].get(f"profile/{case.name}/{case.rows} rows")
+        own = ratio(found, "onnxattr", "forward") if found else None
+        if not found or not profile or not own or profile["machine"] != found["machine"]:
+            continue
+        gain = own[0] / profile["profile"]["bound"]
+        line = [case.name, str(case.rows), f"{own[0]:.2f}", f"{profile['profile']['bound']:.2f}"]
+        for who in GRADIENT_RIVALS:
+            pair = ratio(found, who, "onnxattr")
+            line.append(f"{pair[0]:.2f}; {pair[0] * gain:.2f}" if pair else ABSENT)
+        lines.append([*line, found["machine"]])
+    return markdown(
+        ["network", "rows", "gradient / own prediction", "bound", *GRADIENT_RIVALS, "machine"], lines
+    )
+
+
 def setting(data: Data) -> str:
     """Machines, versions, dates and load of the measurements."""
     if "machines" not in data:
@@ -163,6 +183,7 @@ TABLES: dict[str, Callable[[Data], str]] = {
     "SquareGrad": lambda data: methods(data, ["SquareGrad-50"], [1]),
     "missing": missing,
     "profile": details.profile,
+    "bounds": bounds,
     "start": details.start,
     "memory": details.memory,
     "preparation": details.preparation,
