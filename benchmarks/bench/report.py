@@ -122,7 +122,7 @@ def bounds(data: Data) -> str:
         own = ratio(found, "onnxattr", "forward") if found else None
         if not found or not profile or not own or profile["machine"] != found["machine"]:
             continue
-        gain = own[0] / profile["profile"]["bound"]
+        gain = max(own[0] / profile["profile"]["bound"], 1)
         line = [case.name, str(case.rows), f"{own[0]:.2f}", f"{profile['profile']['bound']:.2f}"]
         for who in GRADIENT_RIVALS:
             pair = ratio(found, who, "onnxattr")
