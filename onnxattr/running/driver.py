@@ -74,7 +74,9 @@ class Driver:
             shapes = {str(v.name): feeds[str(v.name)].shape for v in self.request.prepared.inputs}
             key = tuple(shape[1:] for shape in shapes.values())
             if key not in self._rows_in_cache:
-                self._rows_in_cache[key] = rows_in_cache(self.request.prepared, shapes)
+                self._rows_in_cache[key] = rows_in_cache(
+                    self.request.prepared, shapes, once=self.request.method.single
+                )
             size = min(size, self._rows_in_cache[key])
         size = max(size // self.request.rows_each, 1)
         for start in range(0, samples, size):

@@ -52,6 +52,7 @@ def test_threads_have_a_part_of_it_each(count, expected, monkeypatch):
     monkeypatch.setattr(chunk_size, "_CACHE_BYTES_OF_THREAD", 24)
     monkeypatch.setenv("OMP_NUM_THREADS", str(count))
     assert chunk_size.rows_in_cache(prepare(parse(CUBE)), {"x": (5, 3)}) == expected
+    assert chunk_size.rows_in_cache(prepare(parse(CUBE)), {"x": (5, 3)}, once=True) == 8
 
 
 def test_each_thread_has_a_row_if_the_cache_holds_them(monkeypatch):
