@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -11,6 +11,8 @@ import onnx
 from onnxattr.errors import ModelError
 from onnxattr.graph.declared import outputs_asked
 from onnxattr.session import Session
+
+T = TypeVar("T")
 
 
 def values_at(
@@ -47,11 +49,7 @@ def empty_read(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: 
     Raises:
         ModelError: If the model does not run up to such a node.
     """
-    risky = [
-        (place, node, read)
-        for place, node in enumerate(proto.graph.node)
-        if (read := _must_not_be_empty(node))
-    ]
+    risky = [(place, node, read) for place, node in enumerate(proto.graph.node) if (read := _read_by(node))]
     known = _sizes(proto, feeds) if risky else {}
     for place, node, read in risky:
         unknown = [name for name in read if name not in known]
@@ -68,14 +66,21 @@ def empty_read(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], folder: 
     return ""
 
 
-def _must_not_be_empty(node: onnx.NodeProto) -> list[str]:
-    """The values that a node must not read without an element."""
-    if node.op_type == "Scan":
-        axes = [axis for a in node.attribute if a.name == "scan_input_axes" for axis in a.ints]
-        return list(node.input[len(node.input) - len(axes) :]) if any(axes) else []
-    if node.op_type in ("GRU", "LSTM", "RNN"):
-        return [node.input[0]]
-    return list(node.input) if node.op_type == "Einsum" else []
+def not_empty(op_type: str, inputs: Sequence[T], scanned: Sequence[int]) -> Sequence[T]:
+    """Those inputs of a node that must have an element.
+
+    ``scanned``: the axes along which a Scan reads its last inputs.
+    """
+    if op_type == "Scan":
+        return inputs[len(inputs) - len(scanned) :] if any(scanned) else []
+    if op_type in ("GRU", "LSTM", "RNN"):
+        return inputs[:1]
+    return inputs if op_type == "Einsum" else []
+
+
+def _read_by(node: onnx.NodeProto) -> Sequence[str]:
+    scanned = [axis for a in node.attribute if a.name == "scan_input_axes" for axis in a.ints]
+    return not_empty(node.op_type, node.input, scanned)
 
 
 def _sizes(proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:

@@ -9,14 +9,12 @@ import onnx_ir as ir
 
 from onnxattr.errors import ModelError, ShapeError
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.checks.trial_run import empty_read
+from onnxattr.loading.checks.trial_run import empty_read, not_empty
 from onnxattr.loading.prepared import Prepared
-
-_RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
 
 
 def check_lengths_of(prepared: Prepared, feeds: Mapping[str, np.ndarray]) -> None:
-    """Refuses samples of which a node reads nothing that must not; each shape is looked at once.
+    """Refuses samples that leave a recurrent layer without a step; each shape is looked at once.
 
     Raises:
         ShapeError: Names the node and what it reads.
@@ -40,18 +38,10 @@ def check_lengths_of(prepared: Prepared, feeds: Mapping[str, np.ndarray]) -> Non
 
 
 def _read(graph: ir.Graph) -> Iterator[ir.Value | None]:
-    """What nodes read that ONNX Runtime must not run on nothing."""
+    """What nodes read that must have an element."""
     for node in graph:
-        if node.op_type in _RECURRENT:
-            yield node.inputs[0]
-        elif node.op_type == "Einsum":
-            yield from node.inputs
-        elif (
-            node.op_type == "Scan"
-            and (axes := node.attributes.get("scan_input_axes"))
-            and any(axes.as_ints())
-        ):
-            yield from node.inputs[-len(axes.as_ints()) :]
+        axes = node.attributes.get("scan_input_axes")
+        yield from not_empty(node.op_type, node.inputs, axes.as_ints() if axes else [])
 
 
 def _may_be_empty(value: ir.Value | None, sizes: Collection[str]) -> bool:
