@@ -43,7 +43,4 @@ def parts_in_steps(
     Raises:
         ModelError: If the metadata entry is damaged.
     """
-    if named := read_stepped(model.metadata_props):
-        return named
-    found = [steps_of(model.graph, output, explained) for output in outputs]
-    return {kind: said for each in found for kind, said in each.items()}
+    return read_stepped(model.metadata_props) or steps_of(model.graph, outputs, explained)

@@ -20,7 +20,7 @@ from onnxattr.graph.affine import is_affine
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.operator_kinds import SIZES
 
-#: What these find is no number of a feature.
+#: What these give does not tell how large a number is.
 _ASKED_OF_NUMBERS = SIZES | {"IsNaN", "IsInf"}
 _ADDING = frozenset(("Add", "Mean", "Sub", "Sum"))
 _SCALING = frozenset(("Div", "Mul"))
@@ -34,33 +34,37 @@ _LEAVES_OUT, _RIGHT_ANGLE = 100, np.pi / 2
 _INSTEAD = "what is made of it is added at the node {!r}; explain a model without that part"
 
 
-def steps_of(graph: ir.Graph, output: ir.Value, explained: Collection[ir.Value]) -> dict[str, str]:
+def steps_of(graph: ir.Graph, outputs: Iterable[ir.Value], explained: Collection[ir.Value]) -> dict[str, str]:
     """By the operators of each part of a graph that changes in steps, where what it gives is added.
 
     Args:
         graph: The model, each node after what it reads.
-        output: The score.
+        outputs: The scores, or what they are computed from.
         explained: The values whose gradients are taken.
     """
-    wanted = reaching(list(graph), output)
+    steps = _Steps(graph, explained)
+    wanted = set().union(*(reaching(steps.nodes, output) for output in outputs))
     said: dict[str, str] = {}
-    for node, kinds in _Steps(graph, explained).added():
+    for node, makers in steps.added():
         if any(value in wanted for value in node.outputs):
-            said.setdefault(", ".join(sorted(kinds)), _INSTEAD.format(node.name or node.op_type))
+            kinds = ", ".join(sorted(kind for kind, those in steps.of_kind.items() if makers & those))
+            said.setdefault(kinds, _INSTEAD.format(node.name or node.op_type))
     return said
 
 
 class _Steps:
     """The values of a graph that depend on those that are explained, but have no gradient to them.
 
-    A set of the nodes that make steps of values with a gradient, the makers, is an integer: bit i is ``makers[i]``.
+    A set of the nodes that make steps of values with a gradient, the makers, is an integer: bit i is the ith of them.
     """
 
     def __init__(self, graph: ir.Graph, explained: Collection[ir.Value]):
         self.nodes = list(graph)
         trees = {node for node in self.nodes if node.op_type.startswith("TreeEnsemble")}
         self.smooth = reachable((node for node in self.nodes if node not in trees), explained)
-        self.makers: list[ir.Node] = []
+        #: The makers by operator, and how many there are.
+        self.of_kind: dict[str, int] = {}
+        self.count = 0
         #: By value without a gradient, the makers it depends on; by value with one, those of its factors.
         self.made: dict[ir.Value | None, int] = {}
         self.of_factors: dict[ir.Value | None, int] = {}
@@ -69,8 +73,7 @@ class _Steps:
         self.excepted: set[ir.Value] = set()
         for node in self.nodes:
             self._follow(node)
-        self.harmless = _joined(1 << i for i, node in enumerate(self.makers) if node.op_type in _HARMLESS)
-        self.rounding = _joined(1 << i for i, node in enumerate(self.makers) if node.op_type == "Round")
+        self.harmless = _joined(those for kind, those in self.of_kind.items() if kind in _HARMLESS)
 
     def _follow(self, node: ir.Node) -> None:
         """Notes what a node makes of values without a gradient, or that it makes such."""
@@ -85,8 +88,10 @@ class _Steps:
             and node.op_type not in _ASKED_OF_NUMBERS
             and any(value in self.smooth for value in sources)
         ):
-            self.makers.append(node)
-            made |= 1 << len(self.makers) - 1
+            maker = 1 << self.count
+            self.count += 1
+            self.of_kind[node.op_type] = self.of_kind.get(node.op_type, 0) | maker
+            made |= maker
         for value in node.outputs:
             if value in self.smooth:
                 factors = 0 if node.op_type in _ADDING else made
@@ -106,8 +111,8 @@ class _Steps:
             if self.excepted.intersection(stepped) or any(map(_is_excepted, node.inputs)):
                 self.excepted.add(value)
 
-    def added(self) -> Iterator[tuple[ir.Node, set[str]]]:
-        """The nodes at which what changes in steps is added to values with a gradient, with the operators that step."""
+    def added(self) -> Iterator[tuple[ir.Node, int]]:
+        """The nodes at which what changes in steps is added to values with a gradient, with the makers."""
         beside: dict[ir.Value | None, int] = {}
         for node in self.nodes:
             if not any(value in self.smooth for value in node.outputs):
@@ -122,7 +127,7 @@ class _Steps:
             elif features:
                 beside.update(dict.fromkeys(node.outputs, features))
             if found:
-                yield node, {maker.op_type for i, maker in enumerate(self.makers) if found >> i & 1}
+                yield node, found
 
     def _is_feature(self, value: ir.Value | None) -> bool:
         return is_float(value) and self.made.get(value, 0) > 0 and value not in self.excepted
@@ -148,7 +153,7 @@ class _Steps:
                 continue
             q, taken = before.inputs if node.op_type == "Add" else reversed(before.inputs)
             if taken is value:  # a rounding in units that depend on z has these as a factor
-                found |= self.made.get(q, 0) | self.of_factors.get(q, 0) & self.rounding
+                found |= self.made.get(q, 0) | self.of_factors.get(q, 0) & self.of_kind.get("Round", 0)
         return found
 
     def _of_slopes(self, node: ir.Node) -> int:
