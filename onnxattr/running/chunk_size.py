@@ -29,8 +29,8 @@ def rows_in_cache(prepared: Prepared, shapes: Mapping[str, Sequence[int]], once:
     Args:
         prepared: The model.
         shapes: Those of its inputs by name, which say how large its dynamic axes are.
-        once: Whether each sample is run once, as for GradCAM: of the few rows of such calls fewer in a run take longer,
-            1.2 times for four rows of MobileNetV2 at 96 pixels.
+        once: Whether a method runs each sample once, as GradCAM does. Such calls have few rows, and a second run costs
+            more than the cache saves: four rows of MobileNetV2 at 96 pixels take 1.2 times as long in two runs.
     """
     graph = prepared.model.graph
     sizes: dict[str, int] = {}

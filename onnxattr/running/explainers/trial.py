@@ -89,7 +89,7 @@ def trial_of(
             found = ran(path)
             predicted = found[about["prediction"]]
             agrees = alike(predicted, prediction, part, least)
-            # A model that draws random numbers agrees with itself as little.
+            # A model that draws random numbers does not agree with itself either.
             agrees = agrees or not alike(model.run(feeds)[0], prediction, part, least)
             if not agrees and not in_reals_alike(path):
                 raise ModelError(
