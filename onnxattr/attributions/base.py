@@ -15,6 +15,7 @@ from onnxattr.attributions.collecting import collect
 from onnxattr.attributions.elsewhere import argument_hints, missing_call
 from onnxattr.attributions.exporting import Exports
 from onnxattr.attributions.for_photos import TakesPhotos
+from onnxattr.attributions.made_of import MadeOf
 from onnxattr.attributions.options import MEAN, OPTIONS, Options, Unasked, check_options
 from onnxattr.attributions.parameter_checks import (
     check_batch_size,
@@ -86,6 +87,7 @@ class Attribution(Parameters, Options, TakesPhotos, Exports, ABC):
         spec = self.preprocess if self.preprocess in (None, "model") else preprocessing_of(self.preprocess)
         stated = Stated(**{name: getattr(self, name) for name in STATED}).read()
         source = self._prepare(model, spec, stated)
+        self._made_of = MadeOf(model)
         with one_door(f"{self.name} cannot be set up"):
             self._plan = self._planned()
         if self._expects_more:
@@ -290,7 +292,8 @@ class Attribution(Parameters, Options, TakesPhotos, Exports, ABC):
     def _warn(self) -> None:
         caller = caller_of(self)
         self._plan.warn(caller)
-        asked = self.output_layer is not None or self.operator is not None
+        # Counted from the end, -1 is the model's output whatever that is.
+        asked = str(self.output_layer) not in ("None", "-1") or self.operator is not None
         request = replace(self._plan.request, prepared=self.prepared)
         for text in advice(request, self.name, asked, self.wrt is not None, self.channel_axis is not None):
             warnings.warn(text, stacklevel=caller)

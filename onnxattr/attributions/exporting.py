@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 from onnxattr.attributions.advice import limits
+from onnxattr.attributions.made_of import MadeOf
 from onnxattr.attributions.plan import Plan
 from onnxattr.compile.baseline_kinds import OF_PATH, Fed
 from onnxattr.compile.explainer_file import RENDERINGS, build
@@ -35,6 +36,7 @@ class Exports(AboutModel, ABC):
     providers: Sequence[Any] | None
     wrt: Any
     _plan: Plan
+    _made_of: MadeOf
 
     @property
     @abstractmethod
@@ -98,6 +100,7 @@ class Exports(AboutModel, ABC):
         The arguments and errors are those of ``export``.
         """
         check_choices(rendering, target)
+        self._made_of.look(self.name)
         self._plan.decide(None, stacklevel=3)
         about = {"method": self.name, "parameters": self._parameters()}
         if told := list(limits(self.prepared, self.wrt is not None)):

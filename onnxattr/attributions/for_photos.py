@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Self
 
+from onnxattr.attributions.made_of import MadeOf
 from onnxattr.inputs.samples import are_photos
 from onnxattr.loading.reading.source import ModelSource
 from onnxattr.running.about_model import AboutModel
@@ -15,6 +16,7 @@ class TakesPhotos(AboutModel):
 
     preprocess: Any
     _source: ModelSource = None
+    _made_of: MadeOf
     _of_photos: Any = None
 
     def for_photos(self) -> Self:
@@ -45,5 +47,9 @@ class TakesPhotos(AboutModel):
         return self.preprocess is None and spec is not None and not spec.in_graph
 
     def _taking(self, inputs: Any) -> Self:
-        """The method that takes what was given: for photos with the preprocessing that the model expects."""
+        """The method that takes what was given: for photos with the preprocessing that the model expects.
+
+        Every call of a method begins here, and says if the model has changed since the method was made.
+        """
+        self._made_of.look(type(self).__name__)
         return self.for_photos() if self._expects_more and are_photos(inputs, self.prepared) else self

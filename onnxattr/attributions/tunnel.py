@@ -72,7 +72,7 @@ class NoiseTunnel(Attribution):
         )
         self._check_own()
         check_options(self)
-        self.prepared, self._score = method.prepared, method._score
+        self.prepared, self._score, self._made_of = method.prepared, method._score, method._made_of
         self.batch_size, self.reducer = method.batch_size, method.reducer
         self.operator, self.output_layer = method.operator, method.output_layer
         self._plan = self._planned()

@@ -1,5 +1,6 @@
 """An exported file tells what it is, runs like its method, and keeps its weights where it was told to."""
 
+import copy
 import hashlib
 import json
 
@@ -62,6 +63,21 @@ def test_a_loaded_file_explains_like_its_method(name, model, tmp_path):
             explainer.convergence_delta(case.given)
         with pytest.raises(ParameterError, match="no path, and so no relative gap"):
             explainer.relative_gap(case.given)
+
+
+def test_what_the_graph_of_a_file_holds_cannot_be_set(tmp_path):
+    """It would have no effect; what each call looks at can be set, and a copy keeps it."""
+    case = mlp()
+    SmoothGrad(case.model, nb_samples=3, seed=4).export(tmp_path / "e.onnx")
+    explainer = onnxattr.load(tmp_path / "e.onnx")
+    for name in ("nb_samples", "noise", "reducer", "batch_size", "steps", "name"):
+        with pytest.raises(AttributeError, match=f"^{name} of an exported file is fixed: export a method"):
+            setattr(explainer, name, 9)
+    twin = copy.copy(explainer)
+    explainer.seed, explainer.check_finite = 5, "error"
+    maps = SmoothGrad(case.model, nb_samples=3, seed=5).explain(case.given)
+    np.testing.assert_allclose(explainer.explain(case.given), maps, rtol=0, atol=2e-6 * np.abs(maps).max())
+    assert (twin.seed, twin.check_finite) == (4, "warn")
 
 
 def test_delta_is_the_sum_of_attributions_minus_the_difference_of_scores(tmp_path):

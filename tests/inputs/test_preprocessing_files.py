@@ -1,6 +1,8 @@
 """Preprocessing and names of classes from files and by name: what is read, written, and refused in a sentence."""
 
+import dataclasses
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +18,7 @@ from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.loading.meaning.label_files import labels_of
 from onnxattr.loading.preprocessing.annotate import annotated
 from onnxattr.loading.preprocessing.files import preprocessing_of
+from onnxattr.loading.preprocessing.spec import KEY
 from onnxattr.session import Session
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -217,6 +220,30 @@ def test_normalising_twice_is_said(before, told):
 def test_resizing_alone_is_not_normalising(recwarn):
     Saliency(classifier(before=[("Mul", ["image", "k"], ["m"])]), preprocess="0..255")
     assert not [w for w in recwarn if "normalises" in str(w.message)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "given", "told"),
+    [
+        ("keras-caffe", "imagenet", r"keras-caffe.*order BGR, given RGB; scale 1.0, given 0.0039"),
+        ("keras-tf", "keras-torch", r"keras-tf.*mean \(1.0,\), given \(0.485"),
+        ("imagenet", "0..1", r"imagenet.*std \(0.229, 0.224, 0.225\), given \(1.0,\)"),
+        ("keras-tf", {"scale": 1 / 255, "mean": 0.5, "std": 0.5}, None),
+        ("keras-tf", "-1..1", None),
+        ("imagenet", "keras-torch", None),
+        ("keras-caffe", "model", None),
+    ],
+)
+def test_other_preprocessing_than_the_file_says_is_said(stated, given, told, recwarn):
+    """Where it makes other numbers of a pixel; other ways to write the same numbers, or to resize, are not."""
+    model = classifier()
+    says = dataclasses.replace(preprocessing_of(stated), feeds="image")
+    onnx.helper.set_model_props(model, {KEY: says.text()})
+    Saliency(model, preprocess=given)
+    found = [str(w.message) for w in recwarn if "expects other preprocessing" in str(w.message)]
+    assert len(found) == (told is not None)
+    assert told is None or re.search(told, found[0])
+    assert told is None or recwarn.list[0].filename == __file__
 
 
 @pytest.mark.parametrize("opset", [9, 12, 13, 17, 21])

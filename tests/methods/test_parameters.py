@@ -220,6 +220,18 @@ WARNINGS = {
     "p beside another": ("Saliency", BESIDE["another"], {}, None),
     "softmax": ("Saliency", PROBABILITIES["Softmax"], {}, HEAD),
     "sigmoid": ("GuidedBackprop", PROBABILITIES["Sigmoid"], {}, HEAD),
+    "softmax by counting": (
+        "Saliency",
+        INSIDE,
+        {"output_layer": -1},
+        "To explain the logits, pass output_layer=",
+    ),
+    "softmax by counting, in a command": (
+        "Saliency",
+        INSIDE,
+        {"output_layer": "-1"},
+        "To explain the logits",
+    ),
     "softmax by name": ("Saliency", PROBABILITIES["Softmax"], {"output_layer": "probabilities"}, None),
     "logits of a softmax": ("Saliency", PROBABILITIES["Softmax"], {"output_layer": "logits"}, None),
     "probabilities on purpose": ("Saliency", PROBABILITIES["Softmax"], {"operator": "classification"}, None),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
 
+from onnxattr.callers import warn_caller
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.values import dims_of, named_values, shape_text
+from onnxattr.graph.values import dims_of, shape_text
 from onnxattr.loading.channels import PREPROCESSING, channel_axis_of_input
-from onnxattr.loading.meaning.inputs_outputs import read_meaning
+from onnxattr.loading.preprocessing.agreement import disagreements
 from onnxattr.loading.preprocessing.geometry import Axis, axes_of, covered, resizing
 from onnxattr.loading.preprocessing.spec import KEY, Preprocessing, read_preprocessing
 
@@ -71,7 +71,8 @@ def fitted(preprocessing: Preprocessing, model: ir.Model) -> Preprocessing:
         )
     named = replace(preprocessing, channels=channels, feeds=str(image.name))
     found = _sized(named, image, axis)
-    _warn_of_two(model, found)
+    for text in disagreements(model, present, found):
+        warn_caller(text)
     return found
 
 
@@ -231,42 +232,3 @@ def _padding(op: OpBuilder, spec: Preprocessing, vertical: Axis, horizontal: Axi
     inside = op.MatMul(covered(op, vertical), op.Transpose(covered(op, horizontal), perm=[1, 0]))
     colour = op.constant([[[[number]] for number in spec.pad]], _FLOAT)
     return op.Mul(op.Sub(1.0, inside), colour)
-
-
-def normalizing_nodes(model: ir.Model, name: str) -> list[str]:
-    """What a model does to an input that is normalisation: layers that its file tells of, or the first nodes."""
-    meaning = read_meaning(model.metadata_props).inputs.get(name)
-    if meaning is not None and meaning.normalized_by:
-        return list(meaning.normalized_by)
-    value, found = named_values(model.graph).get(name), []
-    while value is not None:
-        readers = list(value.consumers())
-        node = readers[0] if len(readers) == 1 else None
-        if node is None or node.op_type not in ("Cast", "Identity", "Transpose", *_ARITHMETIC):
-            break
-        if node.op_type in _ARITHMETIC:
-            if not _by_constant(node, value):
-                break
-            found.append(node.op_type)
-        value = node.outputs[0]
-    return found
-
-
-_ARITHMETIC = ("Mul", "Div", "Sub", "Add")
-_FEW = 4
-
-
-def _by_constant(node: ir.Node, value: ir.Value) -> bool:
-    """Whether the other operand is a constant with a number for each channel at most."""
-    others = [v.const_value for v in node.inputs if v is not None and v is not value]
-    return all(tensor is not None and tensor.size <= _FEW for tensor in others)
-
-
-def _warn_of_two(model: ir.Model, spec: Preprocessing) -> None:
-    changes = spec.scale != 1 or any(spec.mean) or any(number != 1 for number in spec.std)
-    if changes and (found := normalizing_nodes(model, spec.feeds)):
-        warnings.warn(
-            f"The model normalises its input {spec.feeds!r} itself ({', '.join(found)}), and preprocess does it too: "
-            "check that both belong there, or take preprocess='0..255', which only resizes.",
-            stacklevel=6,
-        )

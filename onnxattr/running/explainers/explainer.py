@@ -18,7 +18,7 @@ from onnxattr.loading.load import FILES, FOLDER
 from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.data_tensor import place_tensors
 from onnxattr.loading.reading.source import read_model
-from onnxattr.loading.rows.independence import PROVEN, SINGLE, Rows
+from onnxattr.loading.rows.independence import PROVEN, Rows
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
@@ -38,6 +38,9 @@ from onnxattr.running.given.one_sample import joined_samples
 from onnxattr.running.reason import reason_in_file
 from onnxattr.running.saturation import saturation
 
+#: What an explainer file has beside what its graph holds.
+_ATTRIBUTES = ("metadata", "prepared", "seed", "baseline", "check_finite", "gaps", "spent_steps")
+
 
 class Explainer(AboutModel):
     """An exported file with the ``explain`` of the method that it was exported from.
@@ -48,6 +51,7 @@ class Explainer(AboutModel):
         gaps: The relative gap of each row of the last call, where the method is on a path; see ``relative_gap``.
         spent_steps: How many gradients each row of the last call took, where they are as many as it needed.
         baseline: The baseline, where the file takes one as an input.
+        check_finite: What is done about results that are NaN or infinite.
     """
 
     def __init__(
@@ -101,6 +105,15 @@ class Explainer(AboutModel):
         for text in (self._change and self._change.seen, may_saturate, *metadata.get("limits", ())):
             if text:
                 warn_caller(text)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuses parameters of the method, which are in the file's graph, and other names that nothing reads."""
+        if not (name.startswith("_") or name in _ATTRIBUTES):
+            raise AttributeError(
+                f"{name} of an exported file is fixed: export a method made with {name}=... . Here seed, baseline and "
+                "check_finite can be set."
+            )
+        super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         parameters = said(self.metadata.get("parameters") or {}, ["seed"])
@@ -235,7 +248,7 @@ class Explainer(AboutModel):
             place = first if more else None
             feeds = self._file_inputs.feeds(feeds, checked, samples, self.seed, start, place)
             first += samples
-            self._check_noise(samples)
+            self._file_inputs.check_noise(samples)
             run = dict(
                 zip(
                     self._session.outputs, run_rows(self._session, self.prepared, feeds, samples), strict=True
@@ -270,19 +283,6 @@ class Explainer(AboutModel):
         change, self._change = self._change, None
         if change is not None and (text := change.measured(self._session)) is not None:
             warn_caller(text)
-
-    def _check_noise(self, samples: int) -> None:
-        """Refuses rows that would all have the same noise.
-
-        Raises:
-            ParameterError: If each of several rows is a run of its own, with noise.
-        """
-        if samples > 1 and self.prepared.rows.kind == SINGLE and self.metadata["seed"] is not None:
-            raise ParameterError(
-                f"The model takes one row in each run, and {samples} were given. All would have the noise of a first "
-                "row: give the rows one by one, as in [explainer.explain(row[None]) for row in rows], or use the "
-                "method itself, which draws other noise for each."
-            )
 
     def _reason(self, case: Case) -> str:
         return reason_in_file(self.prepared, self._proto, case, self._providers)

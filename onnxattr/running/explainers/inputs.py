@@ -143,6 +143,19 @@ class FileInputs:
             for name, own in taken.items()
         }
 
+    def check_noise(self, samples: int) -> None:
+        """Refuses rows that would all have the same noise.
+
+        Raises:
+            ParameterError: If each of several rows is a run of its own, with noise.
+        """
+        if samples > 1 and self._prepared.rows.kind == SINGLE and self._about["seed"] is not None:
+            raise ParameterError(
+                f"The model takes one row in each run, and {samples} were given. All would have the noise of a first "
+                "row: give the rows one by one, as in [explainer.explain(row[None]) for row in rows], or use the "
+                "method itself, which draws other noise for each."
+            )
+
     def check_rows(self, given: Any, rows: int) -> None:
         """Checks, when a dataset has ended, that baselines had a row for each of its samples, or one for all.
 
