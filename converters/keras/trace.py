@@ -121,7 +121,9 @@ def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
         results = [tf.identity(tensor, name="onnxattr_output") for tensor in named.values()]
         return (*results, *(tf.identity(tensor, name="onnxattr_tap") for tensor in tapped.values()))
 
-    function = _concrete_function(tf.function(run, input_signature=inputs.specs, autograph=False), recorder)
+    function = _concrete_function(
+        tf.function(run, input_signature=inputs.specs, autograph=False), recorder, inputs
+    )
     captured = {tensor.name for tensor in function.graph.internal_captures}
     own_inputs = [tensor.name for tensor in function.inputs if tensor.name not in captured]
     outputs = [tensor.name for tensor in function.outputs]
@@ -140,7 +142,7 @@ def trace(model: Any, inputs: ModelInputs, choose_taps: ChooseTaps) -> Trace:
     )
 
 
-def _concrete_function(function: Any, recorder: "LayerRecorder") -> Any:
+def _concrete_function(function: Any, recorder: "LayerRecorder", inputs: ModelInputs) -> Any:
     tf = dependencies.tensorflow()
     eager = tf.config.functions_run_eagerly()
     # Inlines the functions that Keras compiles by itself (grouped convolution) into the trace.
@@ -153,10 +155,22 @@ def _concrete_function(function: Any, recorder: "LayerRecorder") -> Any:
         where = f" in layer {recorder.failed_in!r}" if recorder.failed_in else ""
         raise ConversionError(
             f"The model cannot be traced{where}: {cause(error)}. The model must run on symbolic "
-            "TensorFlow tensors; check the shapes in input_signature or sample if you gave one."
+            f"TensorFlow tensors; {_about_shapes(inputs)}."
         ) from error
     finally:
         tf.config.run_functions_eagerly(eager)
+
+
+def _about_shapes(inputs: ModelInputs) -> str:
+    """What may help: a layer that decides by the size of an axis, or repeats itself over one, needs it as a number."""
+    for spec in inputs.specs:
+        if spec.shape.rank and None in tuple(spec.shape)[1:]:
+            return (
+                f"the input {spec.name!r} has axes of any size, {tuple(spec.shape)}. If the layer needs their sizes as "
+                f"numbers, give them: input_signature=tf.TensorSpec((None, ...), {spec.dtype.name!r}), a list of these "
+                "for several inputs"
+            )
+    return "check the shapes in input_signature or sample if you gave one"
 
 
 class LayerRecorder:

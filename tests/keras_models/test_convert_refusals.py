@@ -38,6 +38,18 @@ def text_model():
     return keras.Model(text, L.Lambda(tf.strings.length, output_shape=(1,), dtype="int32")(text))
 
 
+def of_any_size(interpolation):
+    """Images of any size, which Keras 3 makes larger by other than `nearest` only where it knows their size."""
+    return keras.Sequential(
+        [L.Input((None, None, 2), name="x"), L.UpSampling2D(2, interpolation=interpolation)]
+    )
+
+
+class FirstEight(keras.Model):
+    def call(self, x):
+        return x[:, :8] if keras.ops.shape(x)[1] > 8 else x
+
+
 REFUSED = {
     "not a model": (lambda: {"model": 3}, {}, r"model or the path of one is needed, got builtins.dict"),
     "a layer": (lambda: L.Dense(3), {}, r"layer \(Dense\) was given.*keras.Sequential"),
@@ -94,6 +106,16 @@ REFUSED = {
         {},
         # Keras writes its part of the message in bold, and over several lines.
         r"cannot be traced in layer 'eager': AttributeError: Exception encountered when [^\x1b\n]*$",
+    ),
+    "enlarged from any size": (
+        lambda: of_any_size("bilinear"),
+        {},
+        r"in layer 'up_sampling2d\S*': .*'x' has axes of any size, \(None, None, None, 2\).*input_signature=",
+    ),
+    "decides by a size": (
+        FirstEight,
+        {"input_signature": tf.TensorSpec((None, None, 3), name="x")},
+        r"'x' has axes of any size, \(None, None, 3\)\. .*'float32'\), a list of these for several inputs",
     ),
     "random": (
         lambda: keras.Sequential(
