@@ -1,5 +1,6 @@
 """The command line: what each command writes and prints, and one line and status 2 for bad input."""
 
+import json
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from support.small_models import build, node
 
 import onnxattr.attributions as attributions
 from models import tabular
+from onnxattr import load
 
 EXPLAIN = {
     "default": ("mlp", [], "IntegratedGradients", {}, None),
@@ -258,6 +260,21 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     found = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.startswith("Abs")
+
+
+@pytest.mark.parametrize("own", [["--method", "GradCAM"], ["--wrt", "stage"]])
+def test_files_of_a_layer_that_has_a_name_of_its_own(own, cli_folder, capsys):
+    """The name of a layer, which converters write, is no name of a value of the graph."""
+    model = onnx.load("images.onnx")
+    convolution = [n for n in model.graph.node if n.op_type == "Conv"][-1]
+    layer = {"name": "stage", "path": "stage", "class": "Conv2D", "index": 0, "output": convolution.output[0]}
+    model.metadata_props.add(key="onnxattr.layers", value=json.dumps({"layers": [layer]}))
+    onnx.save(model, "layers.onnx")
+    assert run(capsys, "explain", "layers.onnx", "images.npy", *own, "-o", "maps.npy")[0] == 0
+    assert run(capsys, "export", "layers.onnx", *own, "-o", "e.onnx")[0] == 0
+    assert run(capsys, "explain", "e.onnx", "images.npy", "-o", "again.npy")[0] == 0
+    np.testing.assert_allclose(np.load("again.npy"), np.load("maps.npy"), rtol=1e-4, atol=1e-7)
+    assert load("e.onnx").per_sample is None
 
 
 def test_noise_tunnel(cli_folder, capsys):

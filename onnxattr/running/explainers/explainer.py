@@ -13,19 +13,23 @@ import onnx_ir as ir
 from onnxattr.callers import warn_caller
 from onnxattr.errors import ParameterError, one_door
 from onnxattr.graph.values import dims_of
-from onnxattr.loading.layers import read_layers
 from onnxattr.loading.load import FILES, FOLDER
-from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.data_tensor import place_tensors
 from onnxattr.loading.reading.source import read_model
-from onnxattr.loading.rows.independence import PROVEN, Rows
 from onnxattr.results import Explanation
 from onnxattr.results.spelled import call, said
 from onnxattr.running.about_model import AboutModel
 from onnxattr.running.collected import Collected
 from onnxattr.running.explained import explanation_of, total_of
 from onnxattr.running.explainers.inputs import FileInputs, one_in_a_run
-from onnxattr.running.explainers.metadata import check_interface, metadata_told, outputs_named, seed_told
+from onnxattr.running.explainers.metadata import (
+    check_interface,
+    metadata_told,
+    outputs_named,
+    prepared_of,
+    rows_told,
+    seed_told,
+)
 from onnxattr.running.explainers.outputs import FileOutputs
 from onnxattr.running.explainers.predictions import Predictions, run_rows
 from onnxattr.running.explainers.record import session_of
@@ -80,8 +84,7 @@ class Explainer(AboutModel):
         with one_door(f"{path} cannot be loaded"):
             located = read_model(path)
             proto = located.proto
-            metadata = metadata_told(path, proto)
-            self.metadata, self.baseline = metadata, baseline
+            self.baseline, self.metadata = baseline, (metadata := metadata_told(path, proto))
             self.seed = seed_told(metadata) if seed is None else seed
             self.check_finite, self._providers, self._proto = check_finite, providers, proto
             self._session, self._change = session_of(located, providers, outputs_named(metadata))
@@ -91,12 +94,8 @@ class Explainer(AboutModel):
             check_interface(metadata, inputs, {str(value.name): value for value in interface.graph.outputs})
             interface.graph.inputs[:] = [inputs[name] for name in metadata["inputs"]]
             interface.meta[FOLDER], interface.meta[FILES] = located.folder, located.files
-            layers = read_layers(interface.metadata_props)
-            explained, unit = tuple(metadata["explained"]), metadata.get("unit")
-            # A file that does not say took rows for granted.
-            rows = Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
-            rows = one_in_a_run(rows, inputs[metadata["target"]])
-            self.prepared = Prepared(interface, layers, metadata["prediction"], explained, unit, rows)
+            rows = one_in_a_run(rows_told(metadata), inputs[metadata["target"]])
+            self.prepared = prepared_of(interface, metadata, rows)
             self._file_inputs = FileInputs(metadata, self.prepared, inputs)
             self._file_outputs = FileOutputs(metadata, self.prepared)
             self._unseen_boxes = self._file_inputs.takes_corners

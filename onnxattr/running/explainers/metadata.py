@@ -11,7 +11,10 @@ import onnx_ir as ir
 
 from onnxattr.compile.explainer_file import KEY, describe
 from onnxattr.errors import ModelError
+from onnxattr.loading.layers import read_layers
+from onnxattr.loading.prepared import Prepared
 from onnxattr.loading.reading.source import metadata_of, read_metadata
+from onnxattr.loading.rows.independence import PROVEN, Rows
 
 
 def is_explainer(path: str | os.PathLike[str]) -> bool:
@@ -35,6 +38,30 @@ def metadata_told(path: str | os.PathLike[str], proto: onnx.ModelProto) -> dict[
         why = ", though it has outputs of one: a tool has removed its metadata" if lost else ""
         raise ModelError(f"{path} is not an explainer{why}; write one with the export() of a method.")
     return metadata
+
+
+def rows_told(metadata: Mapping[str, Any]) -> Rows:
+    """Whether rows are independent; a file that does not say took that for granted."""
+    return Rows(str(metadata.get("rows", PROVEN)), str(metadata.get("rows_why", "")))
+
+
+def prepared_of(interface: ir.Model, metadata: Mapping[str, Any], rows: Rows) -> Prepared:
+    """The model in a file; the name of a layer that is explained stands for the layer's value.
+
+    Args:
+        interface: The file's graph.
+        metadata: What its metadata tell.
+        rows: Whether its rows are independent.
+    """
+    layers, explained = read_layers(interface.metadata_props), metadata["explained"]
+    prepared = Prepared(
+        interface, layers, metadata["prediction"], tuple(explained), metadata.get("unit"), rows
+    )
+    values = prepared.values
+    for name, entry in explained.items():
+        if name not in values and entry.get("value") in values:
+            values[name] = values[entry["value"]]
+    return prepared
 
 
 def seed_told(metadata: Mapping[str, Any]) -> int:
