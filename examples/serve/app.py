@@ -14,12 +14,20 @@ import onnxruntime
 from fastapi import Body, FastAPI, HTTPException, Response
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+if "EXPLAINER" not in os.environ:
+    raise SystemExit("EXPLAINER is not set; name the file: EXPLAINER=explainer.onnx uvicorn app:app")
 session = onnxruntime.InferenceSession(
     os.environ["EXPLAINER"], providers=onnxruntime.get_available_providers()
 )
 metadata = session.get_modelmeta().custom_metadata_map
+spec = json.loads(metadata.get("onnxattr.preprocessing", "{}"))
+if "onnxattr.explainer" not in metadata or not spec.get("in_graph"):
+    raise SystemExit(
+        f"{os.environ['EXPLAINER']} is no explainer that takes photos; write one with "
+        "onnxattr export model.onnx --preprocess imagenet -o explainer.onnx"
+    )
 about, names = json.loads(metadata["onnxattr.explainer"]), json.loads(metadata.get("onnxattr.labels", "[]"))
-layout = json.loads(metadata["onnxattr.preprocessing"])["layout"]
+layout = spec["layout"]
 #: Most pixels of a photo: a file of a few kilobytes may hold as many as fill the memory.
 MOST_PIXELS = int(os.environ.get("MOST_PIXELS", "16000000"))
 #: Most bytes of a body, which would be held whole whatever it is: those of such a photo that is not compressed.

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 from support.small_models import build, node, random
@@ -140,6 +141,21 @@ def binary_explainer(path, output_layer):
     options = {"preprocess": "0..1", "labels": ["cat", "dog"], "output_layer": output_layer}
     IntegratedGradients(model, steps=5, **options).export(path)
     return path
+
+
+@pytest.mark.parametrize("kind", ["not set", "a model", "an explainer of arrays"])
+def test_a_file_that_takes_no_photos_is_refused_at_the_start(kind, tmp_path, monkeypatch):
+    model = build([node("Sigmoid", ["x"], ["y"])], {"x": ["N", 3]}, {"y": ["N", 3]}, {})
+    onnx.save(model, tmp_path / "a.onnx")
+    if kind == "an explainer of arrays":
+        IntegratedGradients(model).export(tmp_path / "a.onnx")
+    monkeypatch.setenv("EXPLAINER", str(tmp_path / "a.onnx"))
+    if kind == "not set":
+        monkeypatch.delenv("EXPLAINER")
+    with pytest.raises(
+        SystemExit, match="EXPLAINER=explainer" if kind == "not set" else "onnxattr export .*--preprocess"
+    ):
+        runpy.run_path(str(APP / "app.py"))
 
 
 @pytest.mark.parametrize("level", [0, 90, 255])
