@@ -13,7 +13,7 @@ from typing import Any
 
 from onnxattr.cli import check, convert, evaluate, explain, export, inspect
 from onnxattr.cli.console import printable, tell
-from onnxattr.cli.examples import command
+from onnxattr.cli.examples import Parser, command
 from onnxattr.cli.spoken import options_of, spoken
 from onnxattr.errors import NonFiniteWarning, OnnxAttrError, UnforeseenError
 from onnxattr.home import at_home
@@ -105,7 +105,7 @@ def _run(options: argparse.Namespace, words: Mapping[str, str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="onnxattr", description="Explanations that ship with the model.")
+    parser = Parser(prog="onnxattr", description="Explanations that ship with the model.")
     parser.add_argument("--version", action="version", version=f"onnxattr {metadata.version('onnxattr')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     convert.add_to(commands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, NoReturn
 
 EXAMPLES = {
     "convert": (
@@ -46,6 +46,17 @@ EXAMPLES = {
     ),
     "ops": ("onnxattr ops",),
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, behind a line on where the options are listed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with status 2."""
+        self.exit(
+            2,
+            f"usage: {self.prog} ...; {self.prog} --help lists the options\n{self.prog}: error: {message}\n",
+        )
 
 
 def command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:

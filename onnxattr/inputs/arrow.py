@@ -80,7 +80,10 @@ def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
         array = array.cast("float64")
     kind = array.type
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
-        raise ShapeError(f"Column {name!r} holds {kind}; expected numbers, or arrays of numbers.")
+        raise ShapeError(
+            f"Column {name!r} holds {kind}; expected numbers, or arrays of numbers. "
+            "Leave it out if the model does not take it."
+        )
     found = np.asarray(array.to_numpy(zero_copy_only=False)).reshape(shape)
     if sizes is None:
         return found

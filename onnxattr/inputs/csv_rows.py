@@ -150,7 +150,8 @@ def _advice(field: str) -> str:
     if _is_missing(field):
         return "Leave the fields of missing values empty."
     return (
-        "Encode text and categories first; for inputs of text name the columns as the model does, or give a .npz file, "
+        "Leave out columns that the model does not take, such as an id. Encode text and categories "
+        "first; for inputs of text name the columns as the model does, or give a .npz file, "
         "an array for each input."
     )
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ BAD = {
     "missing inputs": (["explain", "mlp.onnx", "no.npy", *OUT], ["no.npy", "not a .npy"]),
     "inputs are text": (["explain", "mlp.onnx", "text.npy", *OUT], ["text.npy", "not a .npy"]),
     "inputs of another model": (["explain", "mlp.onnx", "images.npy", *OUT], ["'x'", "(3, 8, 9, 3)", "(N, 6)"]),
+    "a column too many": (["explain", "mlp.onnx", "wide.csv", *OUT], ["(2, 7)", "(N, 6)", "Leave out 1 of the"]),
+    "a column of names": (
+        ["explain", "mlp.onnx", "named.csv", *OUT], ["'id': 'r1' is no number", "Leave out columns", "such as an id"]
+    ),
     "label out of range": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--targets", 9], ["Label 9", "0 to 3"]),
     "missing targets": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--targets", "no.npy"], ["no.npy"]),
     "one step": (["explain", "mlp.onnx", "mlp.npy", *OUT, "--steps", 1], ["--steps 1"]),
@@ -55,6 +60,8 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input(case, cli_folder, capsys):
     arguments, fragments = BAD[case]
+    Path("wide.csv").write_text("a,b,c,d,e,f,g\n" + "0.5,1,2,3,4,5,6\n" * 2)
+    Path("named.csv").write_text("id,a,b,c,d,e,f\nr1,0.5,1,2,3,4,5\n")
     before = sorted(os.listdir())
     status, out, err = run(capsys, *arguments)
     assert (status, out) == (2, "")
@@ -78,7 +85,10 @@ def test_usage(case, cli_folder, capsys):
     with pytest.raises(SystemExit) as stop:
         main(USAGE[case])
     assert stop.value.code == 2
-    assert "usage: onnxattr" in capsys.readouterr().err
+    usage, error = capsys.readouterr().err.splitlines()
+    assert usage.startswith("usage: onnxattr")
+    assert usage.endswith("--help lists the options")
+    assert ": error: " in error
 
 
 def test_warnings_are_one_line_and_the_filters_stay(cli_folder, capsys):

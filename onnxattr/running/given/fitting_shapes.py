@@ -40,7 +40,12 @@ def way_out(dims: Dims, shape: tuple[int, ...], batched: str) -> str:
             if axis is None or len(dims) != _IMAGES
             else _of_one_channel(dims[axis], f"np.expand_dims(x, {axis})", axis)
         )
-    if len(shape) != len(dims) or len(dims) < 3:
+    if len(shape) != len(dims):
+        return ""
+    if len(dims) == 2 and isinstance(dims[1], int):
+        more = shape[1] - dims[1]
+        return f" Leave out {more} of the columns, such as an id or the label." if more > 0 else ""
+    if len(dims) < 3:
         return ""
     first = (shape[0], shape[-1], *shape[1:-1])
     last = (shape[0], *shape[2:], shape[1])
