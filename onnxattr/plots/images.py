@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 STYLES = ("grain", "cam")
 #: Bicubic upsampling of a map that is nowhere negative goes below 0 by less than this share of its size.
 _UNDERSHOOT = 0.2
+#: Images with fewer pixels on a side are drawn as squares.
+_SQUARES = 64
 
 
 def heatmap(
@@ -86,11 +88,12 @@ def heatmap(
 
 
 def show_photo(ax: "Axes", photo: np.ndarray, dimmed: bool = False) -> "AxesImage":
-    """Draw what `displayable` returned: as it is, or pale and grey below a map."""
+    """Draw what `displayable` returned: as it is, or pale and grey below a map; few pixels as squares."""
+    between = "lanczos" if min(photo.shape[:2]) >= _SQUARES else "nearest"
     if not dimmed:
-        return ax.imshow(photo, cmap="gray", vmin=0, vmax=1, interpolation="lanczos")
+        return ax.imshow(photo, cmap="gray", vmin=0, vmax=1, interpolation=between)
     grey = photo @ [0.299, 0.587, 0.114] if photo.ndim == 3 else photo
-    return ax.imshow(grey, cmap="gray", vmin=-0.7, vmax=1, interpolation="lanczos")
+    return ax.imshow(grey, cmap="gray", vmin=-0.7, vmax=1, interpolation=between)
 
 
 def outline(ax: "Axes", mask: np.ndarray) -> None:

@@ -197,18 +197,27 @@ def _bars(ax: "Axes", amounts: np.ndarray, starts: np.ndarray, grey: int | None 
             text, color = ("NaN" if np.isnan(amount) else text), INK
         label = beside(ax, text, starts[place] + lengths[place], place)
         right = amount >= 0 or not np.isfinite(amount)
-        label.set(color=color, x=6 if right else -6, ha="left" if right else "right")
+        label.set(
+            color=color, x=6 if right else -6, ha="left" if right else "right", path_effects=[_over_lines()]
+        )
         if not np.isfinite(amount):
             label.set_bbox({"facecolor": BAD, "linewidth": 0, "pad": 2})
     if not starts.any():
         ax.axvline(0, color=FAINT, linewidth=1.2)
     ends = starts + lengths
     low, high = min(*starts, *ends), max(*starts, *ends)
-    room = 0.1 * ((high - low) or 1)
+    room = 0.15 * ((high - low) or 1)
     ax.set_xlim(low - room if (lengths < 0).any() or starts.any() else 0, high + room)
     ax.set_ylim(len(amounts) - 0.5, -0.5)
     ax.set_xticks([])
     ax.spines[:].set_visible(False)
+
+
+def _over_lines() -> Any:
+    """A white edge around text, which lines behind it do not cross."""
+    from matplotlib.patheffects import withStroke
+
+    return withStroke(linewidth=4, foreground="white")
 
 
 def beside(ax: "Axes", string: str, x: float, y: float, edge: bool = False) -> Any:

@@ -274,4 +274,5 @@ class Explanation(ArrayLike):
         names = ", ".join(self.target_names[:3]) + (", ..." if len(self.target_names) > 3 else "")
         gap = "" if self.relative_gap is None else f", gap up to {np.max(self.relative_gap, initial=0):.2g}"
         method = call(self.method, said(self.parameters), *([repr(self.model)] if self.model else []))
-        return f"Explanation({{{shapes}}}, targets: {names}{gap}, by {method})"
+        targets = f", targets: {names}" if any(self.target_names) else ""
+        return f"Explanation({{{shapes}}}{targets}{gap}, by {method})"

@@ -235,3 +235,22 @@ def test_missing_matplotlib_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(OnnxAttrError, match=r"pip install 'onnxattr\[plot\]'"):
         plots.tabular(["a"], np.ones(1), title="t")
+
+
+@pytest.mark.parametrize(("side", "between"), [(63, "nearest"), (64, "lanczos")])
+def test_images_of_few_pixels_are_squares(side, between):
+    ax = Figure().add_subplot()
+    plots.heatmap(ax, signed(side, 80), np.full((side, 80, 3), 0.5))
+    assert ax.images[0].get_interpolation() == between
+
+
+def test_numbers_of_a_waterfall_stand_clear_of_its_bars_and_lines():
+    amounts = np.array([-0.16, 0.068, 0.05, 0.036, 0.015, 0.0098, -0.0063])
+    figure = plots.waterfall(list("abcdefg"), amounts, title="why", start=-0.017, end=-0.0045)
+    figure.canvas.draw()
+    (ax,) = [ax for ax in figure.axes if len(ax.patches) > len(amounts)]
+    for bar, text in zip(ax.patches, ax.texts, strict=False):
+        end = text.get_window_extent()
+        box = bar.get_window_extent()
+        assert end.x0 >= box.x1 or end.x1 <= box.x0
+        assert text.get_path_effects()

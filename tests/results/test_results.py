@@ -9,6 +9,7 @@ import onnxattr
 from onnxattr import GradientInput, IntegratedGradients, Saliency, SmoothGrad
 from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.loading.meaning.features import KEY, features_text
+from onnxattr.results import Explanation
 from onnxattr.session import Session
 
 TWO = """g (float[N, 3] u, float[N, 2] v) => (float[N, 1] y)
@@ -329,3 +330,8 @@ def test_what_is_one_sample_has_one_score():
     np.testing.assert_allclose(found.sum() - found.delta, [total], rtol=1e-4)
     np.testing.assert_array_equal(found.inputs["x"], X)
     assert found.axes["x"][0] == "axis 0"
+
+
+def test_the_repr_has_no_empty_names_of_targets():
+    found = Explanation({"x": np.zeros((4, 2))}, "Saliency", np.zeros((4, 3)), np.zeros(4), ("",) * 4)
+    assert repr(found) == "Explanation({'x': (4, 2)}, by Saliency())"
