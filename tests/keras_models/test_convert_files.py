@@ -168,6 +168,32 @@ def test_what_keras_2_misses_in_its_file_is_said_too(tmp_path):
         to_onnx(tmp_path / "model.h5", trust=True)
 
 
+class Halved(keras.layers.Layer):
+    def call(self, x):
+        return x / 2
+
+
+def halved(x):
+    return x / 2
+
+
+OWN_CODE = {
+    "class": ([Halved()], r"the class 'Halved' in it"),
+    "class inside": ([keras.Sequential([keras.Input((3,)), Halved()])], r"the class 'Halved' in it"),
+    "function": ([keras.layers.Dense(2, activation=halved)], r"the function 'halved' in it"),
+}
+
+
+@pytest.mark.parametrize("name", OWN_CODE)
+def test_own_code_that_nothing_has_registered_is_named(tmp_path, name):
+    layers, message = OWN_CODE[name]
+    keras.Sequential([keras.Input((3,)), *layers]).save(tmp_path / "model.keras")
+    with pytest.raises(
+        ConversionError, match=message + r" is its author's own.*Import the one.*custom_objects="
+    ):
+        to_onnx(tmp_path / "model.keras", trust=True)
+
+
 def test_code_in_a_file_of_tf_keras_is_not_run(tmp_path, monkeypatch):
     tf_keras = pytest.importorskip("tf_keras")
     model = tf_keras.Sequential(

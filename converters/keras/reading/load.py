@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,12 @@ def _load_keras_file(path: Path, elements: int | None) -> Any:
             raise
         except Exception as error:
             others = f"; nor can tf_keras, which reads files of Keras 2: {cause(error)}"
+    if own := re.search(r"Could not locate (class|function) '([^']+)'", str(first)):
+        raise ConversionError(
+            f"Keras cannot load {str(path)!r}: the {own[1]} {own[2]!r} in it is its author's own, and no imported "
+            "module has registered it. Import the one that does (@keras.saving.register_keras_serializable()). Or: "
+            f"{_OWN_CODE}."
+        ) from first
     raise ConversionError(f"Keras cannot load {str(path)!r}: {cause(first)}{others}. {_OWN_CODE}") from first
 
 
