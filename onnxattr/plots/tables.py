@@ -151,7 +151,12 @@ def waterfall(
     for place, position in enumerate(starts[1:]):
         ax.plot([position, position], [place + 0.33, place + 0.67], color=FAINT, linewidth=1, zorder=0)
     name_lines(sheet, ax, shown, NAMES - 0.15)
+    # The scores are differences of sums in float32: what is left of 0 is their rounding.
+    rounding = 1e-6 * np.nanmax(
+        np.abs([start, end, *amounts]), initial=0, where=np.isfinite([start, end, *amounts])
+    )
     for position, name, height in ((start, start_name, 1.0), (end, end_name, 0.0)):
+        position = position if abs(position) > rounding else 0.0
         ax.axvline(position, color=MUTED, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
         beside(ax, f"{name} {position:.3g}".replace("-", MINUS), position, height, edge=True)
     _keep_inside(ax)

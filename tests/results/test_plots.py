@@ -254,3 +254,10 @@ def test_numbers_of_a_waterfall_stand_clear_of_its_bars_and_lines():
         box = bar.get_window_extent()
         assert end.x0 >= box.x1 or end.x1 <= box.x0
         assert text.get_path_effects()
+
+
+def test_a_score_of_rounding_alone_is_written_as_0():
+    figure = plots.waterfall(list("ab"), np.array([0.5, np.nan]), title="why", start=-6e-8, end=0.5)
+    written = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert "baseline 0" in written
+    assert "score 0.5" in written
