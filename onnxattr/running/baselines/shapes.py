@@ -144,4 +144,7 @@ def check_count(array: np.ndarray, rows: int, what: str) -> None:
         ShapeError: If that is not so.
     """
     if len(array) not in (1, rows):
-        raise ShapeError(f"{what} has shape {array.shape}, {len(array)} rows; expected 1 or {rows} rows.")
+        raise ShapeError(
+            f"{what} has shape {array.shape}, {len(array)} rows; expected 1 or {rows} rows. A set of "
+            "any size to start from is background=<rows> of ExpectedGradients."
+        )
