@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,8 @@ def collect(
             deltas: list[np.ndarray] = [] if run.delta is None else collected.deltas[-1:]
             scores = run.scores if details is None else details.scores
             results.look_at_size(run.maps)
-            results.look(feeds, samples, collected.maps[-1], run.prediction, checked, deltas, scores)
+            predict = partial(driver.predict, feeds, samples)
+            results.look(feeds, samples, collected.maps[-1], run.prediction, checked, deltas, scores, predict)
     collected.join(plan.one_sample)
     if collected.dataset:
         plan.check_baselines(results.rows)

@@ -154,7 +154,12 @@ class Driver:
         )
 
     def _weights(self, feeds: Feeds, targets: Targets, samples: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Targets as the score takes them, and the prediction where that took it."""
+        """Targets as the score takes them, and the prediction where that took it.
+
+        The scores at the ends of a path say whether what is explained is finite; without a path the prediction does.
+        """
+        if self.request.method.ends is not None:
+            targets = without_prediction(self.request.prepared, targets)
         prediction = None if targets.weights is not None else self.predict(feeds, samples)
         return weights_of(self.request.prepared, targets, prediction), prediction
 

@@ -81,11 +81,14 @@ class Results:
         targets: Targets | None = None,
         deltas: Sequence[np.ndarray] = (),
         scores: np.ndarray | None = None,
+        predict: Callable[[], np.ndarray] | None = None,
     ) -> None:
-        """Looks at the results of the next batch; ``prediction`` and ``scores`` are None where not computed."""
+        """Looks at the results of the next batch; ``prediction`` and ``scores`` are None where not computed.
+
+        ``predict`` gives a prediction that was not computed; it is asked for where another result is not finite.
+        """
         if self.mode != "ignore":
             bad_maps = sorted({row for array in maps for row in _bad_samples(array)})
-            bad = [] if prediction is None else _bad_samples(prediction)
             bad_deltas = sorted({row for array in deltas for row in _bad_samples(array)})
             self.maps += [self.rows + row for row in bad_maps]
             self.deltas += [self.rows + row for row in bad_deltas]
@@ -93,6 +96,9 @@ class Results:
             self.scores += [self.rows + row for row in bad_scores]
             in_maps = {*bad_maps, *bad_deltas}
             bad_maps = sorted({*in_maps, *bad_scores})
+            if prediction is None and predict is not None and bad_maps:
+                prediction = predict()
+            bad = [] if prediction is None else _bad_samples(prediction)
             self.predictions += [self.rows + row for row in bad]
             if targets is not None and targets.labels is not None:
                 labels = targets.labels

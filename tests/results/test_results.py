@@ -122,17 +122,21 @@ def test_the_probability_of_one_unit(label, sign):
 
 @pytest.mark.parametrize("method", [Saliency, SmoothGrad, IntegratedGradients])
 def test_no_run_more_where_the_prediction_is_there(method, monkeypatch):
-    """With labels the prediction is computed anyway; with weights it is one run more, unless x itself is a point."""
+    """The predicted class takes the prediction; what else takes none has one run more, unless x itself is a point."""
     runs, run = [], Session.run
     monkeypatch.setattr(Session, "run", lambda self, feeds: runs.append(1) or run(self, feeds))
     explained = method(model(), operator="classification")
     counts = {}
-    for name, targets in (("labels", np.array([0, 1, 0])), ("weights", np.full((3, 2), 0.5, np.float32))):
+    given = {"predicted": None, "labels": np.array([0, 1, 0]), "weights": np.full((3, 2), 0.5, np.float32)}
+    for name, targets in given.items():
         for full in (False, True):
             runs.clear()
             explained.explain(X, targets, full=full)
             counts[name, full] = len(runs)
-    assert counts["labels", True] == counts["labels", False]
+    assert counts["predicted", True] == counts["predicted", False]
+    assert counts["labels", True] == counts["labels", False] + (method is IntegratedGradients)
+    if method is IntegratedGradients:
+        assert counts["labels", False] == counts["predicted", False] - 1
     assert counts["weights", True] == counts["weights", False] + (method is not Saliency)
 
 
