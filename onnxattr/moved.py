@@ -32,9 +32,12 @@ _ROOMS: dict[tuple[str, str], str] = {
     ("attributions", "running.given"): "batches feature_mask one_sample",
     ("converters", "converters.common"): "dependencies graph_edit layer_rows onnx_finish=onnx_model patching "
     "trust verify",
-    ("converters", "converters.keras"): "guard_rows keras_check=check keras_inputs=inputs keras_layers=layers "
-    "keras_recurrent=recurrent keras_trace=trace keras_values=values recurrent_cells recurrent_ops relu_groups "
-    "tensorflow_operator tf2onnx_patches=tf2onnx_driver tf2onnx_taps",
+    ("converters", "converters.keras"): "tensorflow_operator tf2onnx_patches=tf2onnx_driver tf2onnx_taps",
+    ("converters", "converters.keras.checking"): "guard_rows keras_check=check",
+    ("converters", "converters.keras.layer_table"): "keras_layers=table keras_values=values",
+    ("converters", "converters.keras.recurrence"): "keras_recurrent=layers recurrent_cells=cells "
+    "recurrent_ops=operators",
+    ("converters", "converters.keras.tracing"): "keras_inputs=inputs keras_trace=trace relu_groups",
     ("converters", "converters.keras.reading"): "hdf5_bounds keras_archive=archive keras_budget=budget "
     "keras_guard=guard keras_loading=load keras_pure=pure keras_steps=steps saved_model_guard saved_model_ops",
     ("converters", "converters.keras.translations"): "tf2onnx_resizes=resizes tf2onnx_selects=selects",

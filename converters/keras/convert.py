@@ -21,24 +21,24 @@ from ..common import dependencies, onnx_model
 from ..common.causes import cause
 from ..common.labels import write_class_names
 from ..common.layer_rows import detach_views, outputs_of, read_rows
-from . import check as keras_check
-from .inputs import ModelInputs, model_inputs
-from .layers import KerasLayerTable
+from .checking import check as keras_check
+from .layer_table.table import KerasLayerTable
 from .meaning import describe
 from .normalizations import join_normalizations
+from .number_types.widening import widen_inputs
 from .reading import load as keras_loading
 from .reading.saved_models import SavedSignature
 from .reading.steps import steps_within
-from .recurrent import RecurrentLayers
-from .recurrent_ops import recurrent_handlers
-from .state import variables_kept
+from .recurrence.layers import RecurrentLayers
+from .recurrence.operators import recurrent_handlers
 from .tf2onnx_driver import convert_function
-from .trace import Trace, trace
-from .training import warn_of_training
+from .tracing.inputs import ModelInputs, model_inputs
+from .tracing.state import variables_kept
+from .tracing.trace import Trace, trace
+from .tracing.training import warn_of_training
+from .tracing.word_layers import check_tables
+from .tracing.words import without_lookups
 from .transposed_pads import fill_gaps
-from .widening import widen_inputs
-from .word_layers import check_tables
-from .words import without_lookups
 
 _OPSETS = range(13, 19)
 _PROTOBUF_LIMIT_BYTES = 2**31

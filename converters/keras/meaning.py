@@ -18,7 +18,7 @@ from onnxattr.loading.reading.source import metadata_of
 
 from ..common import onnx_model
 from .normalizing import expect_pixels, normalizing
-from .words import Words
+from .tracing.words import Words
 
 #: Networks of ``keras.applications`` with the head for ImageNet: the pattern of the model's name, a layer that tells it
 #: from others of that name, and what their ``preprocess_input`` does.

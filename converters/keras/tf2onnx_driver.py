@@ -14,13 +14,13 @@ from onnxattr.errors import ConversionError
 from ..common import dependencies
 from ..common.causes import cause
 from ..common.patching import applied, patched
-from .complex_parts import in_real_parts
-from .patches import PATCHES
-from .tf2onnx_order import number_functions
+from .number_types.complex_parts import in_real_parts
+from .number_types.widening import widen
+from .patches.order import number_functions
+from .patches.table import PATCHES
 from .tf2onnx_taps import Taps
 from .translations.handlers import BASIC_HANDLERS
 from .translations.selects import Handler
-from .widening import widen
 
 # Above this size TensorFlow's grappler, which copies every constant several times, is left out. It would fold a
 # few constants that tf2onnx leaves in the graph; the results are the same.

@@ -5,9 +5,10 @@ import pytest
 
 keras = pytest.importorskip("keras")
 import tensorflow as tf  # noqa: E402
-from onnxattr.converters.keras import guard_rows, tf2onnx_driver, to_onnx  # noqa: E402
-from onnxattr.converters.keras import inputs as keras_inputs  # noqa: E402
-from onnxattr.converters.keras.trace import trace  # noqa: E402
+from onnxattr.converters.keras import tf2onnx_driver, to_onnx  # noqa: E402
+from onnxattr.converters.keras.checking import guard_rows  # noqa: E402
+from onnxattr.converters.keras.tracing import inputs as keras_inputs  # noqa: E402
+from onnxattr.converters.keras.tracing.trace import trace  # noqa: E402
 from onnxattr.converters.keras.translations import handlers as tf2onnx_handlers  # noqa: E402
 from onnxattr.converters.keras.translations.nodes import Replacement  # noqa: E402
 from support.converted import run  # noqa: E402

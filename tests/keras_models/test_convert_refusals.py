@@ -12,7 +12,7 @@ import tf2onnx  # noqa: E402
 import zoo  # noqa: E402
 from onnxattr.converters.common import dependencies  # noqa: E402
 from onnxattr.converters.keras import to_onnx  # noqa: E402
-from onnxattr.converters.keras.trace import LayerRecorder  # noqa: E402
+from onnxattr.converters.keras.tracing.trace import LayerRecorder  # noqa: E402
 from support.converted import image, read_rows, small_model  # noqa: E402
 
 from onnxattr.errors import ConversionError, RuntimeMissingError  # noqa: E402

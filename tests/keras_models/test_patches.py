@@ -10,10 +10,10 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tf_keras")
 pytest.importorskip("tf2onnx")
 from onnxattr.converters.common.patching import Patch, applied  # noqa: E402
-from onnxattr.converters.keras.patches import PATCHES, group  # noqa: E402
-from onnxattr.converters.keras.recurrent import RecurrentLayers  # noqa: E402
+from onnxattr.converters.keras.patches.table import PATCHES, group  # noqa: E402
+from onnxattr.converters.keras.recurrence.layers import RecurrentLayers  # noqa: E402
 from onnxattr.converters.keras.tf2onnx_taps import Taps  # noqa: E402
-from onnxattr.converters.keras.trace import LayerRecorder  # noqa: E402
+from onnxattr.converters.keras.tracing.trace import LayerRecorder  # noqa: E402
 
 from onnxattr.errors import ConversionError  # noqa: E402
 

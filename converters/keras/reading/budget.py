@@ -10,7 +10,7 @@ from onnxattr.errors import ConversionError
 
 from ...common.patching import applied, first_refusal
 from ...common.trust import untrusted
-from ..patches import group
+from ..patches.table import group
 
 # What a model may make on top of what is stored: weights that are shared, packed or not saved.
 _SLACK = 2**22

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...common import dependencies
 from ...common.verify import TOLERANCE, TOLERANCE_FLOAT16, difference, random_inputs
-from ..inputs import flatten, model_inputs
+from ..tracing.inputs import flatten, model_inputs
 from . import guard as keras_guard
 from . import saved_model_guard
 from .saved_models import SERVING_DEFAULT, SavedSignature, chosen, served_by

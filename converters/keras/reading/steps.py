@@ -8,7 +8,7 @@ from onnxattr.errors import ConversionError
 
 from ...common import dependencies
 from ...common.patching import applied, first_refusal
-from ..patches import group
+from ..patches.table import group
 
 #: Most steps that are written out one by one, and most that are run, in TensorFlow's own loop, to check a model.
 _UNROLLED, _RUN = 2_000, 100_000

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import ModelInputs
-from .trace import Trace
+from ..tracing.inputs import ModelInputs
+from ..tracing.trace import Trace
 
 _LARGE = 1e3
 _SMALL = 1e-6

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
+from ...common import dependencies
 
 # The matrix of one of so many points takes 64 MiB for each part.
 _MOST_POINTS = 4096

@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
+from ...common import dependencies
 from .complex_operators import WRITERS, Parts, Writing
 
 #: Operators that are the same for both parts: they move elements, or are linear with real factors.

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from ..common import dependencies
+from ...common import dependencies
 
 #: Packages whose own functions need no conversion.
 _PLAIN = ("tensorflow", "keras", "tf_keras", "onnxattr")

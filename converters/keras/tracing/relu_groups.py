@@ -7,7 +7,7 @@ A single ReLU-like function can be several nodes (PReLU is two Relu), and a Relu
 from dataclasses import dataclass
 from typing import Any
 
-from ..common import dependencies
+from ...common import dependencies
 from .trace import LayerCall
 
 

@@ -1,7 +1,7 @@
 """Trace recurrent Keras layers as one opaque operation each, to be written as an ONNX LSTM, GRU or RNN operator.
 
 While a model is traced, the loop over time of a layer is replaced by a TensorFlow operation that is never run. It
-carries the layer's inputs; what it stands for is kept here as a `RecurrentSpec` and written by recurrent_ops.py.
+carries the layer's inputs; what it stands for is kept here as a `RecurrentSpec` and written by operators.py.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ import numpy as np
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
-from ..common.patching import applied
-from .patches import group
-from .recurrent_cells import RecurrentSpec, describe_cell
+from ...common import dependencies
+from ...common.patching import applied
+from ..patches.table import group
+from .cells import RecurrentSpec, describe_cell
 
 # Longer sequences than this stay loops when a cell has no ONNX operator: unrolling costs nodes for every step.
 _UNROLL_LIMIT = 64

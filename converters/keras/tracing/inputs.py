@@ -9,8 +9,8 @@ import numpy as np
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
-from .reading.saved_models import SavedSignature
+from ...common import dependencies
+from ..reading.saved_models import SavedSignature
 
 
 @dataclass(frozen=True)

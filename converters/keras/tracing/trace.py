@@ -7,12 +7,12 @@ from typing import Any
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
-from ..common.causes import cause, own_words
-from ..common.patching import applied
-from .inlined_functions import as_called_eagerly
+from ...common import dependencies
+from ...common.causes import cause, own_words
+from ...common.patching import applied
+from ..patches.inlined_functions import as_called_eagerly
+from ..patches.table import group
 from .inputs import ModelInputs, flatten, returned
-from .patches import group
 
 
 @dataclass

@@ -8,10 +8,10 @@ import onnx
 
 from onnxattr.graph.values import LAYOUTS
 
-from ..common import graph_edit
-from ..common.graph_edit import GraphView
-from .relu_groups import ReluGroup
-from .trace import Trace
+from ...common import graph_edit
+from ...common.graph_edit import GraphView
+from ..tracing.relu_groups import ReluGroup
+from ..tracing.trace import Trace
 
 
 @dataclass(frozen=True)

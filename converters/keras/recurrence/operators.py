@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from .recurrent_cells import RecurrentSpec
-from .translations.selects import Handler
+from ..translations.selects import Handler
+from .cells import RecurrentSpec
 
 # Keras gate order -> ONNX gate order.
 _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}

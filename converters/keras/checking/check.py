@@ -12,9 +12,9 @@ import onnx
 from onnxattr.callers import warn_caller
 from onnxattr.errors import ConversionError
 
-from ..common.layer_rows import outputs_of, read_rows, write_rows
-from ..common.onnx_model import BatchSizeError
-from ..common.verify import (
+from ...common.layer_rows import outputs_of, read_rows, write_rows
+from ...common.onnx_model import BatchSizeError
+from ...common.verify import (
     TOLERANCE,
     TOLERANCE_FLOAT16,
     Session,
@@ -23,12 +23,12 @@ from ..common.verify import (
     tolerance_of,
     values,
 )
+from ..tracing.inputs import ModelInputs, flat_sample
+from ..tracing.trace import Trace, draws_behind
 from .guard_rows import fault, guard_batches, nearby, row_scales
-from .inputs import ModelInputs, flat_sample
 from .integers import warn_of_integers
 from .original import Original
 from .stopped import warn_of_stopped
-from .trace import Trace, draws_behind
 
 _BATCHES = (2, 5)
 # Of rows moved by rounding errors, from which what float32 does not determine is estimated.

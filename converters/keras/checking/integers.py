@@ -7,7 +7,7 @@ import onnx
 
 from onnxattr.callers import warn_caller
 
-from ..common.verify import Session, difference
+from ...common.verify import Session, difference
 from .original import Original
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..common import dependencies
+from ...common import dependencies
 
 Function = Callable[..., Any]
 

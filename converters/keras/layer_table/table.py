@@ -10,12 +10,12 @@ from typing import Any
 
 import onnx
 
-from ..common import graph_edit
-from ..common.graph_edit import GraphView
-from ..common.layer_rows import CALL, check_kept, note_calls, outputs_of, path_of_call, row, write_rows
-from .inputs import ModelInputs
-from .relu_groups import ReluGroup, find_relu_groups
-from .trace import LayerCall, Trace, draws_behind, operation_owners
+from ...common import graph_edit
+from ...common.graph_edit import GraphView
+from ...common.layer_rows import CALL, check_kept, note_calls, outputs_of, path_of_call, row, write_rows
+from ..tracing.inputs import ModelInputs
+from ..tracing.relu_groups import ReluGroup, find_relu_groups
+from ..tracing.trace import LayerCall, Trace, draws_behind, operation_owners
 from .values import Resolved, name_values, relu_record, resolve
 
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "Conv2DBackpropInput", "Conv3DBackpropInputV2")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..common import dependencies
+from ...common import dependencies
 
 
 def all_but_constants(update_proto: Callable[..., None]) -> Callable[..., None]:

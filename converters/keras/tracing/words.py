@@ -13,7 +13,7 @@ import numpy as np
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
+from ...common import dependencies
 from .word_layers import HASHES, Front, front_of, is_table
 
 #: Modes of these layers that give a column for each word, not its number.

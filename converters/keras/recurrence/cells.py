@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..common import dependencies
+from ...common import dependencies
 
 #: Name, alpha and beta of an ONNX activation.
 Activation = tuple[str, float | None, float | None]

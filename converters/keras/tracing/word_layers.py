@@ -6,7 +6,7 @@ from typing import Any
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
+from ...common import dependencies
 from .inputs import flatten, symbolic_structure
 
 LOOKUPS = ("TextVectorization", "StringLookup", "IntegerLookup")

@@ -5,19 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from ..common.patching import Patch
+from ...common.patching import Patch
+from ..translations.einsum import kept_as_it_is
+from ..translations.selects import select_band
 from .inlined_functions import written_in_python
 from .loops import nested_conditions, scan_forwards, scan_of_keras
-from .tf2onnx_memory import (
+from .memory import (
     all_but_constants,
     frozen_without_copy,
     nodes_leading_to,
     on_one_processor,
     one_pass,
 )
-from .tf2onnx_order import MODULES_WITH_SETS, OrderedSet, SortedSet, name_by_number, numbered_parts
-from .translations.einsum import kept_as_it_is
-from .translations.selects import select_band
+from .order import MODULES_WITH_SETS, OrderedSet, SortedSet, name_by_number, numbered_parts
 
 _TF2ONNX, _KERAS, _TF_KERAS = "tf2onnx 1.17.0", "Keras 3.15.1", "tf_keras 2.20.1"
 

@@ -9,11 +9,11 @@ import onnx
 
 from onnxattr.errors import OnnxAttrError
 
-from ..common import dependencies
-from ..common.stopped import warn_if_another
-from .inputs import returned
+from ...common import dependencies
+from ...common.stopped import warn_if_another
+from ..tracing.inputs import returned
+from ..tracing.trace import Trace
 from .original import Original
-from .trace import Trace
 
 _STOPS = ("StopGradient", "PreventGradient")
 #: Computed of numbers, and without a gradient in TensorFlow, or, the last two, with one for labels that add up to 1 and

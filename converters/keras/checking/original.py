@@ -9,11 +9,11 @@ import numpy as np
 
 from onnxattr.errors import ConversionError
 
-from ..common import dependencies
-from ..common.causes import cause
-from ..common.layer_rows import path_of_call
-from .inputs import ModelInputs, returned
-from .trace import LayerRecorder, Trace
+from ...common import dependencies
+from ...common.causes import cause
+from ...common.layer_rows import path_of_call
+from ..tracing.inputs import ModelInputs, returned
+from ..tracing.trace import LayerRecorder, Trace
 
 
 class Original:

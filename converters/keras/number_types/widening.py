@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..common import dependencies
-from .inputs import ModelInputs
+from ...common import dependencies
+from ..tracing.inputs import ModelInputs
 
 
 def widen_inputs(inputs: ModelInputs) -> ModelInputs:

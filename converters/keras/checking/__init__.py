@@ -1,0 +1,1 @@
+"""The converted model compared with the Keras model that it came from."""

@@ -1,0 +1,1 @@
+"""Recurrent Keras layers as LSTM, GRU and RNN operators of ONNX."""

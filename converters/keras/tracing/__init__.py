@@ -1,0 +1,1 @@
+"""Keras models as TensorFlow graphs: their inputs, their layers, and which tensors are whose."""
