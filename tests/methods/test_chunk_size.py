@@ -30,6 +30,31 @@ CASES = {
         (5, 64),
         6,
     ),
+    "weights used at many positions cost nothing": (
+        f"m (float[N,4,64] x) => (float[N,4,64] y) <float[64,64] w = {{{','.join(['1'] * 64**2)}}}> "
+        "{ y = MatMul(x, w) }",
+        (5, 4, 64),
+        1,
+    ),
+    "weights of a convolution at one position cost what those of a product do": (
+        f"m (float[N,64,1] x) => (float[N,64,1] y) <float[64,64,1] w = {{{','.join(['1'] * 64**2)}}}> "
+        "{ y = Conv(x, w) }",
+        (5, 64, 1),
+        6,
+    ),
+    "a recurrent cell reads its weights at each step": (
+        f"m (float[N,1,16] x) => (float[N,16] y) <float[1,16,16] w = {{{','.join(['1'] * 16**2)}}}, "
+        "int64[1] a = {0}> { t = Transpose<perm=[1,0,2]>(x) s, h = RNN<hidden_size=16>(t, w, w) y = Squeeze(h, a) }",
+        (5, 1, 16),
+        3,
+    ),
+    "a batch that shape inference names anew": (
+        "m (float[N,3] x) => (float[N,6] y) <float[1,5] e = {1,1,1,1,1}, int64[2] z = {0,0}, int64[1] one = {1}> "
+        "{ s = Shape(x) t = Gather<axis=0>(s, one) l = Concat<axis=0>(one, t) k = Slice(e, z, l) a = Add(x, k) "
+        "y = Concat<axis=1>(a, a) }",
+        (5, 3),
+        4,
+    ),
     "axes of unknown size say nothing": (
         "m (float[N,3] x) => (float[N,k] y) { i = NonZero(x) y = MatMul(x, x) }",
         (3, 3),
