@@ -169,7 +169,8 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
         wrong += [str(e) for e in entries if not isinstance(e["baseline"], (str, NoneType))]
         others = found.get("predictions", {})
         wrong += [f"{k}: {v}" for k, v in others.items() if not isinstance(v, str)]
-        wrong += [str(text) for text in [*found.get("limits", [])] if not isinstance(text, str)]
+        limits = found.get("limits", [])
+        wrong += [str(text) for text in limits if not isinstance(text, str)] if isinstance(limits, list) else ["limits"]
         wrong += [] if isinstance(found.get("score", {}).get("output"), (str, NoneType)) else ["output"]
         if wrong or not entries or found["target_kind"] not in ("labels", "weights"):
             raise ValueError(f"unexpected {wrong[:3] or 'entries'}")

@@ -311,6 +311,7 @@ FILES: dict[str, tuple[bytes, str]] = {
         "damaged",
     ),
     "explainer of no target kind": (described(target_kind="all"), "damaged"),
+    "explainer of limits that are no list": (described(limits="text"), "damaged"),
     "explainer without a seed": (described(seed="removed"), "damaged"),
     "explainer of an untyped input": (untyped("input", 0, "tensor_type"), "not valid|elements"),
     "explainer of an untyped target": (untyped("input", 1, "type"), "not valid|elements"),
