@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +44,23 @@ class Feeding:
         return tuple(name for names in self.columns.values() for name in names)
 
 
-def feeding_of(schema: pa.Schema, prepared: Prepared, column: str | Mapping[str, str] | None) -> Feeding:
+def feeding_of(
+    schema: pa.Schema,
+    prepared: Prepared,
+    column: str | Mapping[str, str] | None,
+    apart: Collection[str | None] = (),
+) -> Feeding:
     """Finds the columns that a model takes.
 
     In this order: the columns that are named; those called as the model's features; those called as its inputs; for a
-    model of one input the only column of arrays, tensors or pictures.
+    model of one input the only column of arrays, tensors or pictures, or the columns of numbers in their order, where
+    they are as many as the input has.
 
     Args:
         schema: The table's.
         prepared: The model.
         column: The name of the column, or names by input; None to find them.
+        apart: Columns of numbers that are none of the model's, such as that of the targets.
 
     Raises:
         ParameterError: If a named column or input does not exist.
@@ -69,10 +76,27 @@ def feeding_of(schema: pa.Schema, prepared: Prepared, column: str | Mapping[str,
     arrays = [field.name for field in schema if arrow.is_array(field.type)]
     if len(inputs) == 1 and len(arrays) == 1:
         return _once(schema, Feeding({inputs[0]: (arrays[0],)}))
+    numbers = [field.name for field in schema if arrow.is_number(field.type) and field.name not in apart]
+    size = _width(prepared.inputs[0]) if len(inputs) == 1 and not features else None
+    if not arrays and numbers and len(numbers) == size:
+        return _once(schema, Feeding({inputs[0]: tuple(numbers)}))
     missing = [name for names in wanted.values() for name in names if name not in schema.names]
     raise ShapeError(
         f"The columns {_few(schema.names)} do not tell what the model takes: there is no column {_few(missing)}, and "
         f"{len(arrays)} columns hold arrays. Name it: column='NAME' (--column NAME), or by input a dict."
+        + (
+            f" Columns of numbers are taken in their order if there are {size}; here are {len(numbers)}."
+            if size
+            else ""
+        )
+    )
+
+
+def _width(value: ir.Value) -> int | None:
+    """How many numbers a row of a flat input (N, C) has; None for other inputs, and where a run tells."""
+    dims = dims_of(value) or []
+    return (
+        dims[1] if len(dims) == 2 and isinstance(dims[1], int) and value.dtype != ir.DataType.STRING else None
     )
 
 

@@ -78,7 +78,8 @@ class Mapper:
         Args:
             explainer: Path of an exported explainer; or a method or explainer, which cannot be pickled.
             column: The column that is explained, of arrays, tensors or pictures; for several inputs a dict of columns
-                by input; None to find it by the names of the model's features and inputs, or as the only one of arrays.
+                by input; None to find it by the names of the model's features and inputs, as the only one of arrays, or
+                as columns of numbers, as many as the input has.
             targets: One label or class name for all rows; None for what the model gives most.
             target_column: The column that holds the label of each row.
             keep: "others": the columns that are not explained; "all"; or names of columns.
@@ -151,7 +152,7 @@ class Mapper:
             ShapeError: If no columns fit the model.
         """
         pa = pyarrow_module()
-        feeding = feeding_of(schema, self.method.prepared, self._column)
+        feeding = self._feeding(schema)
         method = self._method_of(schema, feeding)
         fields = [schema.field(name) for name in self._kept(schema, feeding)]
         for value, column in _attributions(method).items():
@@ -174,6 +175,11 @@ class Mapper:
                 "without it, keep=[...] (--keep with commas between them)."
             )
         return pa.schema(fields)
+
+    def _feeding(self, schema: pa.Schema) -> Feeding:
+        """The columns that go into the model."""
+        kept = () if isinstance(self._keep, str) else self._keep
+        return feeding_of(schema, self.method.prepared, self._column, apart=(self._target_column, *kept))
 
     def _method_of(self, schema: pa.Schema, feeding: Feeding) -> Any:
         """The method that explains what is fed: for pictures with the preprocessing that its model expects."""
@@ -205,7 +211,7 @@ class Mapper:
     def _stream(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             schema = self.schema(batch.schema)
-            feeding = feeding_of(batch.schema, self.method.prepared, self._column)
+            feeding = self._feeding(batch.schema)
             for start in range(0, batch.num_rows, self._chunk):
                 yield self._explained(batch.slice(start, self._chunk), feeding, schema)
 

@@ -170,7 +170,11 @@ def describe(metadata: Mapping[str, str]) -> dict[str, Any] | None:
         others = found.get("predictions", {})
         wrong += [f"{k}: {v}" for k, v in others.items() if not isinstance(v, str)]
         limits = found.get("limits", [])
-        wrong += [str(text) for text in limits if not isinstance(text, str)] if isinstance(limits, list) else ["limits"]
+        wrong += (
+            [str(text) for text in limits if not isinstance(text, str)]
+            if isinstance(limits, list)
+            else ["limits"]
+        )
         wrong += [] if isinstance(found.get("score", {}).get("output"), (str, NoneType)) else ["output"]
         if wrong or not entries or found["target_kind"] not in ("labels", "weights"):
             raise ValueError(f"unexpected {wrong[:3] or 'entries'}")

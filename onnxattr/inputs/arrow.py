@@ -79,7 +79,7 @@ def numbers(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
     if types.is_decimal(array.type):
         array = array.cast("float64")
     kind = array.type
-    if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
+    if not is_number(kind):
         raise ShapeError(
             f"Column {name!r} holds {kind}; expected numbers, or arrays of numbers. "
             "Leave it out if the model does not take it."
@@ -105,6 +105,14 @@ def texts(column: pa.ChunkedArray | pa.Array, name: str) -> np.ndarray:
     found = np.empty(len(array), object)
     found[:] = array.to_pylist()
     return found
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column has a number in each row; True and False are 1 and 0."""
+    types = pyarrow_module().types
+    return bool(
+        types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_decimal(kind)
+    )
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -132,6 +132,23 @@ def test_labels_in_a_column(path):
     assert one["target"].to_pylist() == [2] * 10
 
 
+@pytest.mark.parametrize(("options", "others"), [
+    ({}, {"name": [f"row {k}" for k in range(10)]}),
+    ({"target_column": "label"}, {"label": np.arange(10) % 4}),
+    ({"keep": ["id"]}, {"id": np.arange(10)}),
+])  # fmt: skip
+def test_columns_of_numbers_go_into_a_model_without_names(path, options, others):
+    """In their order, if they are as many as the input has; what is named apart is none of them."""
+    numbers = {f"c{k}": ROWS[:, k] for k in range(6)}
+    found = mapper(path, chunk=3, **options)(pa.table(others | numbers))
+    labels = others.get("label")
+    np.testing.assert_allclose(
+        maps(found), IntegratedGradients(mlp().model, steps=5).explain(ROWS, labels), rtol=1e-5, atol=1e-7
+    )
+    assert set(others) <= set(found.column_names)
+    assert not set(numbers) & set(found.column_names)
+
+
 LABELS = {
     "numbers in a dictionary": lambda: pa.array([1, 0] * 5).dictionary_encode(),
     "names": lambda: pa.array(["b", "a"] * 5),
@@ -191,6 +208,9 @@ values = COLUMNS["lists"]
 REFUSED = {
     "no such column": ({"column": "nothing"}, {"values": values}, "no column 'nothing'; the table has 'values'"),
     "no arrays": ({}, {"a": np.arange(10)}, "'a' do not tell what the model takes"),
+    "not as many numbers as the input has": (
+        {}, {name: np.arange(10) for name in "abcde"}, "taken in their order if there are 6; here are 5"
+    ),
     "two columns of arrays": ({}, {"a": values, "b": values}, "2 columns hold arrays. Name it"),
     "null": ({}, {"a": pa.array([[1.0] * 6, None])}, "'a': row 1 is null"),
     "ragged": ({}, {"a": pa.array([[1.0] * 6, [1.0] * 5])}, "different lengths, 6 and 5"),
