@@ -65,6 +65,10 @@ class ParameterError(OnnxAttrError, ValueError):
     """A parameter of a method has a value outside its domain."""
 
 
+class NoSpaceError(ParameterError):
+    """A file cannot be written, because its disk is full."""
+
+
 class OperatorError(ParameterError):
     """The function or model given as ``operator`` cannot be used as a score."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from onnxattr.errors import ParameterError
+from onnxattr.errors import NoSpaceError, ParameterError
 from onnxattr.home import at_home
 from onnxattr.signals import stopped_tidily
 
@@ -98,6 +99,10 @@ def is_stream(path: AnyPath) -> bool:
 
 def _cannot(path: AnyPath, error: Exception) -> ParameterError:
     reason = getattr(error, "strerror", None) or error
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpaceError(
+            f"{os.fspath(path)!r} cannot be written: {reason}. Make room, or give another place."
+        )
     return ParameterError(
         f"{os.fspath(path)!r} cannot be written: {reason}. Give the path of a file in a folder that can be written to."
     )
@@ -133,7 +138,7 @@ def whole_file(path: AnyPath) -> Iterator[BinaryIO]:
             os.replace(file.name, final)
     except OSError as error:
         # NumPy gives no number with the error of a write that fell short.
-        full = error if error.errno else OSError(f"no space left ({error})")
+        full = error if error.errno else OSError(errno.ENOSPC, f"No space left on device ({error})")
         raise _cannot(path, full) from error
 
 

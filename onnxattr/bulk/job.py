@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import operator
 import os
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from onnxattr.bulk.mapping import CHUNK, check_chunk, check_rows
 from onnxattr.bulk.signature import signed
 from onnxattr.bulk.work import Task, Worker, tasks_of
-from onnxattr.errors import ParameterError
+from onnxattr.errors import NoSpaceError, ParameterError
 from onnxattr.files import AnyPath
 from onnxattr.home import at_home
 from onnxattr.results.writing import SUFFIXES
@@ -101,6 +102,7 @@ def explain_folder(
             option is unknown.
         ModelError: If the explainer is missing or damaged.
         ShapeError: If there are no input files.
+        NoSpaceError: If the disk is full; what was written before is kept.
         RuntimeMissingError: If Ray, or what reads the files, is not installed.
     """
     _check(explainer, form, engine, address)
@@ -120,13 +122,26 @@ def explain_folder(
         done = list(itertools.compress(tasks, there))
         todo = list(itertools.compress(tasks, map(operator.not_, there)))
         report = Report(skipped=[task.target for task in done])
-        with tqdm(total=len(tasks), initial=len(done), unit="file", disable=hidden(progress)) as bar:
+        bar = tqdm(total=len(tasks), initial=len(done), unit="file", disable=hidden(progress))
+        with bar, _until_full(report, len(tasks)):
             for task, samples, wrong in run(worker, todo):
                 report.add(task, samples, wrong)
                 bar.update()
                 rate = report.samples / max(bar.format_dict["elapsed"], 1e-9)
                 bar.set_postfix_str(f"{report.samples} samples, {rate:.3g}/s")
     return report
+
+
+@contextlib.contextmanager
+def _until_full(report: Report, count: int) -> Iterator[None]:
+    """Says how far a job came, where the disk is full."""
+    try:
+        yield
+    except NoSpaceError as error:
+        done = len(report.written) + len(report.skipped)
+        raise NoSpaceError(
+            f"{error} {done} of {count} files are done; the job goes on behind them when it is started again."
+        ) from error
 
 
 def _made(folder: AnyPath) -> Path:

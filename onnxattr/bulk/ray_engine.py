@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from onnxattr.bulk.work import Task, Worker
-from onnxattr.errors import RuntimeMissingError
+from onnxattr.errors import NoSpaceError, RuntimeMissingError
 
 #: How often an actor may die, and its task be repeated.
 _TRIES = 4
@@ -22,6 +22,7 @@ def run(worker: Worker, tasks: Sequence[Task], address: str | None) -> Iterator[
 
     Raises:
         RuntimeMissingError: If Ray is not installed, or the cluster is not to be reached.
+        NoSpaceError: If the disk is full.
     """
     if not tasks:
         return
@@ -61,6 +62,8 @@ class Actor:
 def _result(ray: Any, ended: Any) -> tuple[int, str | None]:
     try:
         samples, error = ray.get(ended)
+    except NoSpaceError:  # Ray's error is of the class of its cause too
+        raise
     except ray.exceptions.RayError as error:
         return 0, f"the worker failed: {' '.join(str(error).split())[-300:]}"
     return samples, error

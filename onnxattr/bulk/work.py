@@ -11,7 +11,7 @@ from typing import Any
 
 from onnxattr import plots
 from onnxattr.bulk.mapping import Mapper
-from onnxattr.errors import OnnxAttrError, ParameterError, ShapeError
+from onnxattr.errors import NoSpaceError, OnnxAttrError, ParameterError, ShapeError
 from onnxattr.files import AnyPath, check_output, whole_file
 from onnxattr.home import at_home
 from onnxattr.inputs.parquet_rows import is_parquet
@@ -161,10 +161,16 @@ class Worker:
                     check_output(task.target, [read])
 
     def run(self, task: Task) -> tuple[int, str | None]:
-        """Does a task: the number of samples, and what is wrong with the file, if anything is."""
+        """Does a task: the number of samples, and what is wrong with the file, if anything is.
+
+        Raises:
+            NoSpaceError: If the disk is full, which is wrong with no file: those behind it would not be written either.
+        """
         try:
             task.target.parent.mkdir(parents=True, exist_ok=True)
             return (self._parquet(task) if is_parquet(task.source) else self._other(task)), None
+        except NoSpaceError:
+            raise
         except OnnxAttrError as error:
             return 0, str(error)
         except OSError as error:

@@ -55,6 +55,23 @@ def check(out: Path, expected, files=8):
     assert not list(out.rglob("*.part"))
 
 
+def test_a_full_disk_ends_the_job_and_loses_nothing(tmp_path, explainer, expected):
+    """A job ended at the first file that found no room, where each one behind it was computed in vain."""
+    data, out = parquets(tmp_path / "data"), tmp_path / "out"
+    explain_folder(explainer, data, out)
+    for path in out.rglob("*.parquet"):
+        path.unlink()
+    (out / "part-2.parquet").symlink_to("/dev/full")
+    with pytest.raises(
+        OnnxAttrError, match=r"part-2.parquet' cannot be written: No space left.* 2 of 8 files are done"
+    ):
+        explain_folder(explainer, data, out)
+    assert sorted(path.name for path in out.rglob("*.parquet")) == [f"part-{k}.parquet" for k in range(3)]
+    (out / "part-2.parquet").unlink()
+    assert len(explain_folder(explainer, data, out).skipped) == 2
+    check(out, expected)
+
+
 WAITING = """
 import sys, time
 from onnxattr import GradientInput
