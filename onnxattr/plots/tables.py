@@ -195,7 +195,9 @@ def _bars(ax: "Axes", amounts: np.ndarray, starts: np.ndarray, grey: int | None 
     if grey is not None:
         colors[grey] = FAINT
     lengths = np.nan_to_num(amounts, posinf=0, neginf=0)
-    ax.barh(places, lengths, left=starts, height=0.66, color=colors)
+    # An edge of one point shows a bar that is shorter; one of length 0 has none.
+    edges = np.where(lengths == 0, 0.0, 1.0)
+    ax.barh(places, lengths, left=starts, height=0.66, color=colors, edgecolor=colors, linewidth=edges)
     for place, amount in enumerate(amounts):
         text, color = format_number(amount), MUTED
         if not np.isfinite(amount):

@@ -8,6 +8,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from PIL import Image
 
 from onnxattr import plots
 from onnxattr.errors import ShapeError
@@ -164,6 +165,15 @@ def test_a_waterfall_leads_from_the_baseline_to_the_score():
     assert [line.get_xdata()[0] for line in ax.lines[-2:]] == [2.0, 1.0]
     assert {"baseline 2", "score 1"} <= {text.get_text() for text in ax.texts}
     assert not overlapping(figure)
+
+
+def test_bars_of_any_length_are_seen(tmp_path):
+    """One of a thousandth of the width too, in its colour; one of length 0 is none."""
+    path = tmp_path / "bars.png"
+    plots.waterfall(list("abc"), np.array([1.0, 5e-4, 0.0]), title="t", start=0.0, end=1.0005, path=path)
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    red = (np.abs(pixels - np.round(np.multiply(rgb(RED), 255))).max(axis=-1) < 12).any(axis=1)
+    assert np.diff(red.astype(int)).clip(0).sum() == 2
 
 
 @pytest.mark.parametrize("count", [1, 2, 13, 30])
