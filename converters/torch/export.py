@@ -65,9 +65,24 @@ def module_of(torch: Any, given: Any) -> Any:
     return given if inner is None or has_hooks(given) else module_of(torch, inner)
 
 
+#: How the modules are called in which layers are that compute with integers.
+_INTEGER_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
+
+
 def _check_layers(torch: Any, module: Any) -> None:
-    """Refuse layers that the exporter writes without a part of them."""
+    """Refuse layers that the exporter writes without a part of them, or does not take."""
     for path, part in module.named_modules():
+        kind = type(part)
+        if kind.__module__.startswith(_INTEGER_LAYERS) and hasattr(part, "_packed_params"):
+            dynamic = ".dynamic" in kind.__module__
+            raise ConversionError(
+                f"Layer {path or kind.__name__!r} ({kind.__name__}) is quantised by torch.ao, with weights that "
+                "torch.export does not see. "
+                + ("No exporter has an ONNX form of it: convert the module that was quantised. " if dynamic else
+                   "The older exporter writes it as QuantizeLinear and DequantizeLinear, into a file to explain: "
+                   "torch.onnx.export(module, inputs, path, dynamo=False). ")
+                + "The maps of the float module show what the weights do before they are rounded."
+            )  # fmt: skip
         if isinstance(part, torch.nn.LSTM) and part.proj_size:
             raise ConversionError(
                 f"Layer {path or type(part).__name__!r} is an LSTM with proj_size={part.proj_size}, for which ONNX "

@@ -36,6 +36,20 @@ class Trained(nn.Module):
         return self.second(self.first(x))
 
 
+def dynamic_integers():
+    return torch.ao.quantization.quantize_dynamic(
+        nn.Sequential(nn.Linear(6, 3)), {nn.Linear}, dtype=torch.qint8
+    )
+
+
+def static_integers():
+    module = torch.ao.quantization.QuantWrapper(nn.Sequential(nn.Linear(6, 3)).eval())
+    module.qconfig = torch.ao.quantization.get_default_qconfig("fbgemm")
+    prepared = torch.ao.quantization.prepare(module)
+    prepared(torch.randn(6, 6))
+    return torch.ao.quantization.convert(prepared)
+
+
 MODE = r"Layers \['second'\] are in training mode .*\.train\(\) inside forward"
 REFUSED = {
     "dropout, inside": (lambda: Trained(nn.Dropout(), True), MODE),
@@ -45,6 +59,14 @@ REFUSED = {
     "dropout as a function": (
         lambda: Computed(lambda x: nn.functional.dropout(x, training=True)),
         "draws random numbers.*dropout with training=True",
+    ),
+    "dynamic integers": (
+        dynamic_integers,
+        r"Layer '0' \(Linear\) is quantised by torch.ao.*convert the module that was quantised",
+    ),
+    "static integers": (
+        static_integers,
+        r"Layer 'module.0' \(Linear\) is quantised by torch.ao.*QuantizeLinear.*dynamo=False",
     ),
     "dataclass": (
         lambda: Computed(lambda x: Result(x.sin())),
