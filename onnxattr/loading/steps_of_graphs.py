@@ -28,6 +28,8 @@ _WITH_WEIGHTS = frozenset(("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul"))
 #: What these give is added where it changes nothing: the fractional part of what was rounded goes on where the
 #: rounding steps, and a number is equal to another, or to 0, at single points (a guard of a division).
 _HARMLESS = frozenset(("Cast", "Ceil", "Equal", "Floor", "Round"))
+#: What these choose is not beside the one before: a chosen row steps where the slopes of two rows do not meet.
+_CHOOSING = frozenset(("ArgMax", "ArgMin", "Hardmax", "TopK"))
 #: Numbers from this on are added to leave something out, as attention does with padding; multiples of a right angle
 #: where an arctangent steps, so that the angle goes on.
 _LEAVES_OUT, _RIGHT_ANGLE = 100, np.pi / 2
@@ -74,6 +76,7 @@ class _Steps:
         for node in self.nodes:
             self._follow(node)
         self.harmless = _joined(those for kind, those in self.of_kind.items() if kind in _HARMLESS)
+        self.choosing = _joined(those for kind, those in self.of_kind.items() if kind in _CHOOSING)
 
     def _follow(self, node: ir.Node) -> None:
         """Notes what a node makes of values without a gradient, or that it makes such."""
@@ -139,7 +142,7 @@ class _Steps:
         values = [value for value in node.inputs[2 * (node.op_type == "Gemm") :] if self._is_feature(value)]
         found = [self.made[v] for v in values if v in self.weighed or self.made[v] & ~self.harmless]
         # Between two knots of a table, what is added at a knot belongs to the slope beside it.
-        added = 0 if _joined(found) & self._of_slopes(node) else _joined(found)
+        added = 0 if _joined(found) & self._of_slopes(node) & ~self.choosing else _joined(found)
         return added | self._put_in(node)
 
     def _put_in(self, node: ir.Node) -> int:

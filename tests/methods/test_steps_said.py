@@ -34,6 +34,8 @@ HEAD = f"(float[N, 3] x) => (float[N, 2] y) <{', '.join(f'{k} = {{{v}}}' for k, 
 TABLE = """
     tt = Transpose(t) ts = Mul(t, t) dots = MatMul(x, tt) squares = ReduceSum <keepdims = 0> (ts, last)
     twice = Add(dots, dots) near = Sub(twice, squares)"""
+#: What chooses an expert, not the same one all along a ray.
+ROUTED = "z = MatMul(x, w) q = Mul(x, x) squared = MatMul(q, w) routed = Sub(squared, z)"
 #: By what stands in the sentence, and the graph.
 SAID = {
     "votes of neighbours": ("TopK", TABLE + """
@@ -63,6 +65,14 @@ SAID = {
     "a row for a count of comparisons": ("Greater", """
         up = Greater(x, half) n = Cast <to = 7> (up) count = ReduceSum <keepdims = 0> (n, last)
         row = Gather(votes, count) z = MatMul(x, w) y = Add(z, row)"""),
+    "weights and a bias of the chosen expert": ("ArgMax", f"""{ROUTED}
+        place = ArgMax <axis = 1, keepdims = 0> (routed) row = Gather(votes, place) bias = Gather(u, place)
+        m = Mul(z, row) y = Add(m, bias)"""),
+    "the best expert of TopK": ("TopK", f"""{ROUTED}
+        best, places = TopK(routed, last) place = Squeeze(places, last) row = Gather(votes, place)
+        bias = Gather(u, place) m = Mul(z, row) y = Add(m, bias)"""),
+    "weights and a bias by Hardmax": ("Hardmax", f"""{ROUTED}
+        chosen = Hardmax(routed) row = MatMul(chosen, u) m = Mul(z, row) y = Add(m, row)"""),
     "a bias of Gemm": ("Greater", """
         z = MatMul(x, w) up = Greater(z, half) f = Cast <to = 1> (up) y = Gemm(z, u, f)"""),
 }  # fmt: skip
