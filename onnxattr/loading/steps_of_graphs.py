@@ -70,6 +70,8 @@ class _Steps:
         #: By value without a gradient, the makers it depends on; by value with one, those of its factors.
         self.made: dict[ir.Value | None, int] = {}
         self.of_factors: dict[ir.Value | None, int] = {}
+        #: By what Mod leaves of a value with a gradient, its maker: the value without it steps.
+        self.of_remainders: dict[ir.Value | None, int] = {}
         #: Values that weights were applied to, and those that a number was put into which makes them no features.
         self.weighed: set[ir.Value] = set()
         self.excepted: set[ir.Value] = set()
@@ -91,10 +93,9 @@ class _Steps:
             and node.op_type not in _ASKED_OF_NUMBERS
             and any(value in self.smooth for value in sources)
         ):
-            maker = 1 << self.count
-            self.count += 1
-            self.of_kind[node.op_type] = self.of_kind.get(node.op_type, 0) | maker
-            made |= maker
+            made |= self._new_maker(node)
+        if node.op_type == "Mod" and not without:
+            self.of_remainders[node.outputs[0]] = self._new_maker(node)
         for value in node.outputs:
             if value in self.smooth:
                 factors = 0 if node.op_type in _ADDING else made
@@ -113,6 +114,13 @@ class _Steps:
                 self.weighed.add(value)
             if self.excepted.intersection(stepped) or any(map(_is_excepted, node.inputs)):
                 self.excepted.add(value)
+
+    def _new_maker(self, node: ir.Node) -> int:
+        """The set of this node alone."""
+        maker = 1 << self.count
+        self.count += 1
+        self.of_kind[node.op_type] = self.of_kind.get(node.op_type, 0) | maker
+        return maker
 
     def added(self) -> Iterator[tuple[ir.Node, int]]:
         """The nodes at which what changes in steps is added to values with a gradient, with the makers."""
@@ -146,13 +154,20 @@ class _Steps:
         return added | self._put_in(node)
 
     def _put_in(self, node: ir.Node) -> int:
-        """The makers of q in z + (q - z) or z - (z - q), as straight-through roundings are written: it is q."""
+        """The makers of q in z + (q - z) or z - (z - q), as straight-through roundings are written, or z - z mod b."""
         pairs = {"Add": ((0, 1), (1, 0)), "Sub": ((0, 1),)}.get(node.op_type, ())
         found = 0
         for kept, other in pairs:
             value, difference = node.inputs[kept], node.inputs[other]
             before = difference.producer() if difference is not None else None
-            if before is None or before.op_type != "Sub":
+            if before is None or before.op_type not in ("Mod", "Sub"):
+                continue
+            if before.op_type == "Mod":
+                # Numbers that become places are told as those of Floor are, by what is made of them.
+                uses = node.outputs[0].uses()
+                places = bool(uses) and all(use.node.op_type == "Cast" for use in uses)
+                if node.op_type == "Sub" and before.inputs[0] is value and not places:
+                    found |= self.of_remainders.get(difference, 0)
                 continue
             q, taken = before.inputs if node.op_type == "Add" else reversed(before.inputs)
             if taken is value:  # a rounding in units that depend on z has these as a factor

@@ -73,6 +73,10 @@ SAID = {
         bias = Gather(u, place) m = Mul(z, row) y = Add(m, bias)"""),
     "weights and a bias by Hardmax": ("Hardmax", f"""{ROUTED}
         chosen = Hardmax(routed) row = MatMul(chosen, u) m = Mul(z, row) y = Add(m, row)"""),
+    "what a remainder leaves": ("Mod", """
+        z = MatMul(x, w) part = Mod <fmod = 1> (z, double) y = Sub(z, part)"""),
+    "what a remainder leaves, with weights": ("Mod", """
+        part = Mod <fmod = 1> (x, double) whole = Sub(x, part) a = MatMul(whole, w) z = MatMul(x, w) y = Sub(a, z)"""),
     "a bias of Gemm": ("Greater", """
         z = MatMul(x, w) up = Greater(z, half) f = Cast <to = 1> (up) y = Gemm(z, u, f)"""),
 }  # fmt: skip
@@ -90,6 +94,10 @@ SILENT = {
         z = MatMul(x, w) n = ReduceSum(z, last) none = Equal(n, zero) f = Cast <to = 1> (none) d = Add(n, f)
         y = Div(z, d)""",
     "the fractional part": "z = MatMul(x, w) whole = Floor(z) part = Sub(z, whole) y = Mul(part, part)",
+    "a remainder": "z = MatMul(x, w) part = Mod <fmod = 1> (z, one) y = Mul(part, part)",
+    "a place by a remainder": """
+        z = MatMul(x, w) part = Mod <fmod = 1> (z, one) whole = Sub(z, part) n = Cast <to = 7> (whole)
+        three = Mod(n, k) row = Gather(slopes, three) y = Mul(z, row)""",
     "a table with slopes": """
         z = MatMul(x, w) end = Unsqueeze(z, k) over = GreaterOrEqual(end, knots) n = Cast <to = 1> (over)
         place = ArgMax <axis = 2, keepdims = 0, select_last_index = 1> (n) knot = Gather(knots, place)
