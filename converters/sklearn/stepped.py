@@ -25,7 +25,11 @@ def stepped_parts(estimator: Any, graph: onnx.GraphProto, by_scores: set[int]) -
         graph: What it was converted to.
         by_scores: The ids of those parts that the scores are read of, though they may have probabilities.
     """
-    found = [(type(part).__name__, _instead(part, graph, by_scores)) for part in parts_of(estimator)]
+    parts = parts_of(estimator)
+    # Those of targets are inverted behind the prediction, where quantiles that are one number make no step.
+    of_targets = {id(getattr(part, "transformer_", None)) for part in parts}
+    parts = [part for part in parts if id(part) not in of_targets]
+    found = [(type(part).__name__, _instead(part, graph, by_scores)) for part in parts]
     return {name: said for name, said in found if said}
 
 
@@ -40,6 +44,9 @@ def _instead(part: Any, graph: onnx.GraphProto, by_scores: set[int]) -> str:
         return "its scores count votes of pairs of classes; fit it with decision_function_shape='ovo'" * voted
     if name == "OneVsOneClassifier" and classes > 2:
         return "its scores count votes of pairs of classes; use OneVsRestClassifier"
+    if name == "QuantileTransformer" and hasattr(part, "quantiles_"):
+        repeated = bool((np.diff(part.quantiles_, axis=0) == 0).any())
+        return "it jumps where several quantiles are one number; use a PowerTransformer" * repeated
     if name == "FunctionTransformer" and any(node.op_type in _STEPS for node in graph.node):
         return "leave out its roundings"
     return _OF_CLASSES.get(name, "")

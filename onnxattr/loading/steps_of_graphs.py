@@ -25,6 +25,9 @@ _ASKED_OF_NUMBERS = SIZES | {"IsNaN", "IsInf"}
 _ADDING = frozenset(("Add", "Mean", "Sub", "Sum"))
 _SCALING = frozenset(("Div", "Mul"))
 _WITH_WEIGHTS = frozenset(("Conv", "ConvTranspose", "Gather", "Gemm", "MatMul"))
+_WITH_OTHER_AXES = frozenset(
+    ("Expand", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+)
 #: What these give is added where it changes nothing: the fractional part of what was rounded goes on where the
 #: rounding steps, and a number is equal to another, or to 0, at single points (a guard of a division).
 _HARMLESS = frozenset(("Cast", "Ceil", "Equal", "Floor", "Round"))
@@ -176,9 +179,19 @@ class _Steps:
 
     def _of_slopes(self, node: ir.Node) -> int:
         """The makers of steps in factors of a sum, or of its summands."""
-        uses = [use.node for use in node.outputs[0].uses() if use.node.op_type in _SCALING]
+        uses = [use for use in _uses(node.outputs[0]) if use.op_type in _SCALING]
         found = _joined(self.made.get(value, 0) for use in uses for value in use.inputs)
         return found | _joined(self.of_factors.get(value, 0) for value in node.inputs)
+
+
+def _uses(value: ir.Value) -> Iterator[ir.Node]:
+    """The nodes that read a value, as it is or with other axes."""
+    waiting = [value]
+    while waiting:
+        for use in waiting.pop().uses():
+            yield use.node
+            if use.node.op_type in _WITH_OTHER_AXES:
+                waiting.append(use.node.outputs[0])
 
 
 def _joined(makers: Iterable[int]) -> int:

@@ -103,6 +103,11 @@ SILENT = {
         place = ArgMax <axis = 2, keepdims = 0, select_last_index = 1> (n) knot = Gather(knots, place)
         slope = Gather(slopes, place) height = Gather(heights, place) d = Sub(z, knot) r = Mul(d, slope)
         y = Add(r, height)""",
+    "a table with slopes of two functions": """
+        z = MatMul(x, w) end = Unsqueeze(z, k) over = GreaterOrEqual(end, knots) n = Cast <to = 7> (over)
+        place = ReduceSum <keepdims = 0> (n, k) knot = Gather(heights, place) d = Sub(z, knot) wide = Unsqueeze(d, k)
+        slope = Gather(votes, place) r = Mul(wide, slope) height = Gather(votes, place) s = Add(r, height)
+        y = ReduceSum <keepdims = 0> (s, k)""",
     "weights of the corners around a place": """
         s = MatMul(x, w) p = Sigmoid(s) z = Mul(p, double) low = Floor(z) a = Gather <axis = 1> (z, first)
         c = Gather <axis = 1> (low, first) n = Add(c, one) i = Cast <to = 7> (c) j = Cast <to = 7> (n)

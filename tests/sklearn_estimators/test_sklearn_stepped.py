@@ -10,6 +10,7 @@ pytest.importorskip("skl2onnx", reason="skl2onnx is not installed: pip install '
 from onnxattr.converters.sklearn import to_onnx
 from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import AdaBoostClassifier, StackingClassifier, VotingClassifier, VotingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -22,6 +23,7 @@ from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
     QuantileTransformer,
+    SplineTransformer,
     StandardScaler,
 )
 from sklearn.svm import SVC, NuSVC
@@ -43,6 +45,7 @@ STEPPED = [
     ("BernoulliNB", VotingClassifier([("a", BernoulliNB(binarize=2.0)), *VOTE], voting="soft")),
     ("KBinsDiscretizer", beside_scaled(KBinsDiscretizer(3))),
     ("Binarizer", beside_scaled(Binarizer(threshold=2.0))),
+    ("QuantileTransformer", beside_scaled(QuantileTransformer(n_quantiles=150))),
     ("FunctionTransformer", beside_scaled(FunctionTransformer(np.floor))),
     ("SVC", SVC()),
     ("SVC", CalibratedClassifierCV(SVC(), cv=2)),
@@ -104,6 +107,9 @@ def test_files_that_no_converter_has_marked(operator, estimator):
         OneVsRestClassifier(SVC()),
         VotingClassifier([("a", KNeighborsClassifier(weights="distance")), *VOTE], voting="soft"),
         VotingClassifier([("a", GaussianNB()), *VOTE], voting="soft"),
+        make_pipeline(SplineTransformer(), LogisticRegression()),
+        make_pipeline(QuantileTransformer(n_quantiles=3), LogisticRegression()),
+        TransformedTargetRegressor(Ridge(), transformer=QuantileTransformer(n_quantiles=50)),
     ],
 )
 def test_the_ways_out_of_steps_are_silent(estimator):
