@@ -21,7 +21,8 @@ def simplified(estimator: Any) -> Any:
         return estimator
     copied = _predicting(_inner(copy.deepcopy(estimator)))
     for part in parts_of(copied):
-        vars(part).update({name: _inner(value) for name, value in vars(part).items()})
+        put = _predicting if _predicts(part) else _as_it_is
+        vars(part).update({name: put(_inner(value)) for name, value in vars(part).items()})
         vars(part).update(_changed(part))
     return copied
 
@@ -30,10 +31,22 @@ def _refused(estimator: Any) -> bool:
     """Whether there is something of it."""
     from sklearn.feature_selection import RFE
 
-    values = [estimator, *(value for part in parts_of(estimator) for value in vars(part).values())]
-    if isinstance(chosen_last(estimator), RFE) or any(_inner(value) is not value for value in values):
+    parts = parts_of(estimator)
+    values = [estimator, *(value for part in parts for value in vars(part).values())]
+    read = [value for part in parts if _predicts(part) for value in vars(part).values()]
+    members = [one for value in read for one in (value if type(value) in (list, tuple) else [value])]
+    if any(isinstance(chosen_last(one), RFE) for one in (estimator, *members)):
         return True
-    return any(_changed(part) for part in parts_of(estimator))
+    return any(_inner(value) is not value for value in values) or any(_changed(part) for part in parts)
+
+
+def _predicts(part: Any) -> bool:
+    """Whether one computes with what the estimators in its attributes predict."""
+    return hasattr(part, "predict") or hasattr(part, "calibrators")
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _inner(value: Any) -> Any:
@@ -46,15 +59,22 @@ def _inner(value: Any) -> Any:
 
 
 def _predicting(estimator: Any) -> Any:
-    """An estimator whose last step, if that selects features and predicts with them, is written as two."""
+    """An estimator whose last step, if that selects features and predicts with them, is written as two.
+
+    In lists too; pairs of a name and a step stay.
+    """
     from sklearn.feature_selection import RFE
     from sklearn.pipeline import Pipeline
 
-    if isinstance(estimator, RFE):
+    if type(estimator) is list:
+        return [_predicting(one) for one in estimator]
+    if isinstance(estimator, RFE) and hasattr(estimator, "estimator_"):
         return Pipeline([("selected", estimator), ("predicted", _inner(estimator.estimator_))])
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
-        estimator.steps[-1] = (name, _predicting(_inner(last)))
+        last = _predicting(_inner(last))
+        # In one row: what calibrates a pipeline looks for the scores of its last step.
+        estimator.steps[-1:] = last.steps if isinstance(last, Pipeline) else [(name, last)]
     return estimator
 
 
@@ -95,11 +115,18 @@ def _changed(part: Any) -> dict[str, Any]:
 def _other_settings(part: Any) -> dict[str, Any]:
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import VotingClassifier, VotingRegressor
+    from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
     from sklearn.pipeline import FeatureUnion, Pipeline
     from sklearn.preprocessing import KBinsDiscretizer
 
     if isinstance(part, KBinsDiscretizer) and part.encode == "onehot":
         return {"encode": "onehot-dense"}
+    if isinstance(part, (RidgeClassifier, RidgeClassifierCV)) and hasattr(part, "_label_binarizer"):
+        binarizer = copy.copy(part._label_binarizer)
+        if binarizer.y_type_.startswith("multilabel") and len(binarizer.classes_) == 2:
+            # skl2onnx takes two labels that go together for two classes of one score; labels are written anew.
+            binarizer.classes_ = np.arange(3)
+            return {"_label_binarizer": binarizer}
     if isinstance(part, Pipeline):
         steps = [step for step in part.steps if step[1] not in (None, "passthrough")]
         steps = [*_transforming(steps[:-1]), *steps[-1:]]

@@ -10,7 +10,7 @@ from onnxattr.converters.sklearn import to_onnx
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import StackingClassifier, VotingClassifier
 from sklearn.feature_selection import RFE, RFECV
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
 from sklearn.metrics import make_scorer, recall_score
@@ -58,6 +58,19 @@ CASES = {
     "selecting, scores": (RFE(LinearSVC(), n_features_to_select=2), KINDS),
     "selecting, searched": (GridSearchCV(RFE(LogisticRegression()), {"n_features_to_select": [2]}), KINDS),
     "selecting, first": (make_pipeline(RFE(LogisticRegression(), n_features_to_select=2), GaussianNB()), KINDS),
+    "selecting, calibrated": (CalibratedClassifierCV(RFE(LogisticRegression(), n_features_to_select=2), cv=2), KINDS),
+    "selecting, scores calibrated": (CalibratedClassifierCV(RFECV(LinearSVC(), cv=2), cv=2), KINDS),
+    "selecting, last calibrated": (
+        CalibratedClassifierCV(scaled(RFE(LogisticRegression(), n_features_to_select=2)), cv=2), KINDS,
+    ),
+    "selecting, one of several": (OneVsRestClassifier(RFE(LogisticRegression(), n_features_to_select=2)), KINDS),
+    "selecting, stacked": (
+        StackingClassifier(
+            [("a", RFE(LogisticRegression(), n_features_to_select=2)), ("b", GaussianNB())],
+            RFE(LogisticRegression(), n_features_to_select=3), cv=2,
+        ),
+        KINDS,
+    ),
     "nearest centre": (NearestCentroid(), KINDS),
     "nearest centre of two": (NearestCentroid(), TWO),
     "nearest centre of names": (NearestCentroid(), NAMES),
@@ -75,6 +88,7 @@ CASES = {
     "saturated, one of several": (OneVsRestClassifier(SGDClassifier(loss="log_loss", random_state=0)), KINDS),
     "saturated": (SGDClassifier(loss="log_loss", random_state=0), KINDS),
     "several labels": (RidgeClassifier(), LABELS),
+    "two labels": (scaled(RidgeClassifier()), LABELS[:, :2]),
 }  # fmt: skip
 
 
