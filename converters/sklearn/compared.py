@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.autodiff.refused import TREES
 from onnxattr.errors import ConversionError
 
 from ..common.verify import TOLERANCE, Session
@@ -49,6 +50,8 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
                 else "Scale the features, if they are large or of different sizes: it computes in float64, ONNX "
                 "in float32. Otherwise skl2onnx writes something else: try other settings, another solver."
             )
+            if any(node.op_type.startswith("TreeEnsemble") for node in converted.graph.node):
+                advice = f"It has decision trees, which compare in float32. {TREES[0].upper()}{TREES[1:]}."
             raise OtherNumbersError(
                 f"The converted {type(estimator).__name__} differs from the original by {worst:.2g} of its largest "
                 f"value. {advice}"

@@ -73,7 +73,9 @@ def _check_layers(torch: Any, module: Any) -> None:
     """Refuse layers that the exporter writes without a part of them, or does not take."""
     for path, part in module.named_modules():
         kind = type(part)
-        if kind.__module__.startswith(_INTEGER_LAYERS) and hasattr(part, "_packed_params"):
+        if kind.__module__.startswith(_INTEGER_LAYERS) and any(
+            hasattr(part, name) for name in ("_packed_params", "get_weight")
+        ):
             dynamic = ".dynamic" in kind.__module__
             raise ConversionError(
                 f"Layer {path or kind.__name__!r} ({kind.__name__}) is quantised by torch.ao, with weights that "

@@ -183,6 +183,11 @@ def test_files_are_whole(tmp_path):
         ),
         (LinearRegression().fit(IRIS, KINDS), IRIS[:, :2], "features"),
         (
+            make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)).fit(IRIS, KINDS),
+            IRIS,
+            "has decision trees.*piecewise constant",
+        ),
+        (
             make_pipeline(NMF(2), Ridge()).fit(IRIS, KINDS),
             IRIS,
             "NMF.*end of an iteration at each row",

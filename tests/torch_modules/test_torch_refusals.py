@@ -42,6 +42,10 @@ def dynamic_integers():
     )
 
 
+def recurrent_integers():
+    return torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.LSTM(6, 3)), {nn.LSTM}, dtype=torch.qint8)
+
+
 def static_integers():
     module = torch.ao.quantization.QuantWrapper(nn.Sequential(nn.Linear(6, 3)).eval())
     module.qconfig = torch.ao.quantization.get_default_qconfig("fbgemm")
@@ -64,6 +68,7 @@ REFUSED = {
         dynamic_integers,
         r"Layer '0' \(Linear\) is quantised by torch.ao.*convert the module that was quantised",
     ),
+    "recurrent integers": (recurrent_integers, r"'0' \(LSTM\) is quantised by torch.ao.*No exporter"),
     "static integers": (
         static_integers,
         r"Layer 'module.0' \(Linear\) is quantised by torch.ao.*QuantizeLinear.*dynamo=False",
