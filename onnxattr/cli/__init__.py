@@ -51,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = show
         try:
             status = _run(options, words)
-        except KeyboardInterrupt:
-            tell("onnxattr: interrupted")
+        except KeyboardInterrupt as error:
+            tell("; ".join(filter(None, ("onnxattr: interrupted", str(error)))))
             return 130
     if not status and NonFiniteWarning in heard and not getattr(options, "allow_nonfinite", True):
         tell(
@@ -84,6 +84,8 @@ def _run(options: argparse.Namespace, words: Mapping[str, str]) -> int:
     except OnnxAttrError as error:
         # What a library says is told as it is.
         tell(f"onnxattr: {error if isinstance(error, UnforeseenError) else spoken(str(error), words)}")
+        for line in getattr(error, "lines", ()):
+            tell(f"- {spoken(line, words)}")
         return 2
     except Exception as error:
         tell(

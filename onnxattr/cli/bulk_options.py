@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from onnxattr.bulk.job import ENGINES, Report, explain_folder
@@ -15,6 +16,16 @@ from onnxattr.errors import ParameterError, ShapeError
 from onnxattr.files import is_stream
 
 _LISTED = 5
+
+
+class FailedFilesError(ShapeError):
+    """Some files of a job could not be explained; ``lines`` says which and why, each path once."""
+
+    def __init__(self, message: str, failed: Mapping[Path, str]):
+        lines = [why if why.startswith(str(path)) else f"{path}: {why}" for path, why in failed.items()]
+        more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+        self.lines = [*lines[:_LISTED], *more]
+        super().__init__(message)
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +82,7 @@ def run(options: argparse.Namespace, method: Any) -> str:
     """Runs the job; what is told of it.
 
     Raises:
-        ShapeError: If some files could not be explained: lists them. The others are done.
+        FailedFilesError: If some files could not be explained. The others are done.
     """
     targets = options.targets
     given = {
@@ -81,18 +92,20 @@ def run(options: argparse.Namespace, method: Any) -> str:
     }
     if options.keep is not None:
         given["keep"] = "all" if options.keep == "all" else options.keep.split(",")
-    report = explain_folder(
-        method, options.inputs, options.output, form=options.form, column=options.column,
-        target_column=options.target_column, address=options.address, overwrite=options.overwrite,
-        targets=int(targets) if targets is not None and is_integer(targets) else targets, **given,
-    )  # fmt: skip
+    try:
+        report = explain_folder(
+            method, options.inputs, options.output, form=options.form, column=options.column,
+            target_column=options.target_column, address=options.address, overwrite=options.overwrite,
+            targets=int(targets) if targets is not None and is_integer(targets) else targets, **given,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("run the command again to go on; what is done is skipped") from None
     told = _told(report, options.output)
     if report.failed:
-        few = [f"{path}: {why}" for path, why in list(report.failed.items())[:_LISTED]]
-        more = f" (and {len(report.failed) - _LISTED} more)" if len(report.failed) > _LISTED else ""
-        raise ShapeError(
-            f"{told}; {len(report.failed)} files could not be explained{more}: {' '.join(few)} Mend or remove them and "
-            "run the command again; what is done is skipped."
+        raise FailedFilesError(
+            f"{told}; {len(report.failed)} files could not be explained. Mend or remove them and run the command "
+            "again; what is done is skipped:",
+            report.failed,
         )
     return told
 

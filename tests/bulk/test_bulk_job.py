@@ -172,8 +172,21 @@ def test_a_damaged_file_does_not_end_the_job(explainer, expected, tmp_path, caps
     told = capsys.readouterr().err
     assert "explained 400 samples; wrote 8 files" in told
     assert "2 files could not be explained" in told
-    assert "part-0a.parquet cannot be read as a Parquet file" in told
+    lines = told.splitlines()
+    assert [line.count("part-0a.parquet cannot be read as a Parquet file") for line in lines[-2:]] == [1, 0]
+    assert lines[-2].startswith(f"- {source}/part-0a.parquet cannot be read")
+    assert lines[-1].startswith(f"- {source}/part-9.parquet: The columns 'other'")
     check(out, expected)
+
+
+def test_an_interrupted_job_says_how_it_goes_on(explainer, tmp_path, capsys, monkeypatch):
+    def interrupted(worker, task):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work.Worker, "run", interrupted)
+    assert main(["explain", str(explainer), str(parquets(tmp_path / "in")), "-o", f"{tmp_path}/out/"]) == 130
+    told = capsys.readouterr().err
+    assert told.endswith("onnxattr: interrupted; run the command again to go on; what is done is skipped\n")
 
 
 def test_other_kinds_of_files(tmp_path, capsys):
