@@ -21,6 +21,7 @@ from .composites import BATCHED
 from .functions import WRITTEN
 from .optimiser import EXPORTER, OPTIMISER
 from .reasons import why_not
+from .refused_layers import check_layers, compiled
 from .running import Runner, has_hooks, split, without_fast_path
 
 _WRAP = "wrap the module in one whose forward takes each tensor as a parameter of its own."
@@ -63,34 +64,6 @@ def module_of(torch: Any, given: Any) -> Any:
     inner = given.module if isinstance(given, parallel) else getattr(given, "_orig_mod", None)
     # A hook of the outer module is part of what it computes.
     return given if inner is None or has_hooks(given) else module_of(torch, inner)
-
-
-#: How the modules are called in which layers are that compute with integers.
-_INTEGER_LAYERS = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")
-
-
-def _check_layers(torch: Any, module: Any) -> None:
-    """Refuse layers that the exporter writes without a part of them, or does not take."""
-    for path, part in module.named_modules():
-        kind = type(part)
-        if kind.__module__.startswith(_INTEGER_LAYERS) and any(
-            hasattr(part, name) for name in ("_packed_params", "get_weight")
-        ):
-            dynamic = ".dynamic" in kind.__module__
-            raise ConversionError(
-                f"Layer {path or kind.__name__!r} ({kind.__name__}) is quantised by torch.ao, with weights that "
-                "torch.export does not see. "
-                + ("No exporter has an ONNX form of it: convert the module that was quantised. " if dynamic else
-                   "The older exporter writes it as QuantizeLinear and DequantizeLinear, into a file to explain: "
-                   "torch.onnx.export(module, inputs, path, dynamo=False). ")
-                + "The maps of the float module show what the weights do before they are rounded."
-            )  # fmt: skip
-        if isinstance(part, torch.nn.LSTM) and part.proj_size:
-            raise ConversionError(
-                f"Layer {path or type(part).__name__!r} is an LSTM with proj_size={part.proj_size}, for which ONNX "
-                "has no place, and which the exporter leaves out. Project its output by a Linear layer, or write the "
-                "steps in a loop of nn.LSTMCell."
-            )
 
 
 def examples_of(torch: Any, module: Any, given: Any, dynamic_batch: bool) -> dict[Any, Any]:
@@ -188,7 +161,7 @@ def export(
     settings["custom_translation_table"] = translations.table(torch)
     parametrize, args = torch.nn.utils.parametrize, ()
     if isinstance(source, torch.nn.Module):
-        _check_layers(torch, source)
+        check_layers(torch, source)
         args, settings["kwargs"] = split(examples)
     try:
         # What parametrizations make of weights is made once, by the first run: the graph holds it, not its making.
@@ -215,7 +188,8 @@ def export(
     except ConversionError:
         raise
     except Exception as error:
-        raise ConversionError(why_not(error, type(source).__name__, dynamic_batch)) from error
+        said = why_not(error, type(source).__name__, dynamic_batch)
+        raise ConversionError(f"{said}{compiled(torch, source)}") from error
 
 
 @contextlib.contextmanager

@@ -64,6 +64,10 @@ REFUSED = {
         lambda: Computed(lambda x: nn.functional.dropout(x, training=True)),
         "draws random numbers.*dropout with training=True",
     ),
+    "a compiled layer": (
+        lambda: nn.Sequential(torch.jit.script(nn.Sequential(nn.Linear(6, 6), nn.Tanh()))),
+        r"Layer '0' is compiled by torch.jit: put the module that it was made of",
+    ),
     "dynamic integers": (
         dynamic_integers,
         r"Layer '0' \(Linear\) is quantised by torch.ao.*convert the module that was quantised",
