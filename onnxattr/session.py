@@ -11,13 +11,15 @@ import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from onnxattr.errors import ModelError, RuntimeMissingError
 from onnxattr.graph.fusions import ends_the_process
+from onnxattr.graph.requantised import serialised
 from onnxattr.providers import (
     check_providers,
     default_providers,
@@ -54,7 +56,7 @@ class Session:
 
     def __init__(
         self,
-        model: onnx.ModelProto | Path,
+        model: ir.Model | onnx.ModelProto | Path,
         providers: Sequence[Any] | None = None,
         folder: str | os.PathLike[str] | None = None,
         *,
@@ -85,13 +87,13 @@ class Session:
         options = _options(folder, as_deployed, cpu)
         if in_reals:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
-        if not isinstance(model, Path) and ends_the_process(model.graph):
+        content, small, limited = _as_given(model)
+        if limited:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        content = _as_given(model)
         try:
             self._session = ort.InferenceSession(content, options, providers=chosen)
         except Exception as error:
-            advice = _advice(model) if "NOT_IMPLEMENTED" in str(error) else ""
+            advice = _advice(content) if "NOT_IMPLEMENTED" in str(error) else ""
             reason = f"{error}".rstrip(". ")
             raise ModelError(
                 f"ONNX Runtime {ort.__version__} refuses the model: {reason}.{advice}"
@@ -99,7 +101,8 @@ class Session:
         if cpu:
             # Kept to start again on another provider, should one fail in a run: a copy of all weights.
             self._session._model_bytes = None
-        if not _is_small(model, content):
+        del content
+        if not small:
             _give_back_memory()
         if providers is not None and name_of(chosen[0]) not in self._session.get_providers():
             raise RuntimeMissingError(
@@ -134,29 +137,36 @@ def _give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _is_small(model: onnx.ModelProto | Path, content: str | bytes) -> bool:
-    """Whether making a session of a model frees too little for a walk through all free memory of the process."""
+class _Given(NamedTuple):
+    """A model as ONNX Runtime takes it."""
+
+    #: Of a file its path in UTF-8, or what is in it where the path has other bytes.
+    content: str | bytes
+    #: Whether making a session frees too little for a walk through all free memory of the process.
+    small: bool
+    #: Whether all of ONNX Runtime's optimisations may end the process.
+    limited: bool
+
+
+def _as_given(model: ir.Model | onnx.ModelProto | Path) -> _Given:
+    """A model as ONNX Runtime takes it: nothing else of what is made of an ``ir.Model`` here is kept."""
     if isinstance(model, Path):
-        return False
-    return (
-        len(content) < _SMALL and sum(math.prod(tensor.dims) for tensor in model.graph.initializer) < _SMALL
-    )
+        try:
+            return _Given(os.fsencode(model).decode(), False, False)
+        except UnicodeDecodeError:
+            return _Given(model.read_bytes(), False, False)
+    proto = serialised(model) if isinstance(model, ir.Model) else model
+    content: bytes = proto.SerializeToString()
+    weights = sum(math.prod(tensor.dims) for tensor in proto.graph.initializer)
+    return _Given(content, len(content) < _SMALL and weights < _SMALL, ends_the_process(proto.graph))
 
 
-def _as_given(model: onnx.ModelProto | Path) -> str | bytes:
-    """A model as ONNX Runtime takes it; of a file its path in UTF-8, or its content where the path has other bytes."""
-    if not isinstance(model, Path):
-        content: bytes = model.SerializeToString()
-        return content
-    try:
-        return os.fsencode(model).decode()
-    except UnicodeDecodeError:
-        return model.read_bytes()
-
-
-def _advice(model: onnx.ModelProto | Path) -> str:
+def _advice(content: str | bytes) -> str:
     """What to do where ONNX Runtime lacks an operator for the types of a model."""
-    graph = (onnx.load(model, load_external_data=False) if isinstance(model, Path) else model).graph
+    if isinstance(content, str):
+        graph = onnx.load(content, load_external_data=False).graph
+    else:
+        graph = onnx.load_from_string(content).graph
     kinds = {tensor.data_type for tensor in graph.initializer}
     kinds |= {value.type.tensor_type.elem_type for value in graph.input}
     if kinds & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}:

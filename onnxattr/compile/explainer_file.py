@@ -22,16 +22,16 @@ from onnxattr.compile.noise import VERSION
 from onnxattr.compile.own_sequences import own_sequences
 from onnxattr.compile.own_states import own_states
 from onnxattr.compile.pixels import take_bytes
-from onnxattr.compile.renderings.batch import batch_graph
+from onnxattr.compile.renderings.batch import batch_model
 from onnxattr.compile.renderings.groups import FIT
-from onnxattr.compile.renderings.loop import loop_graph
+from onnxattr.compile.renderings.loop import loop_model
 from onnxattr.compile.renderings.model_graph import own_name, own_names
 from onnxattr.compile.renderings.one_sample import without_sample_axis
 from onnxattr.compile.renderings.rewrite import Request
 from onnxattr.compile.unfused import keep_apart
 from onnxattr.errors import ModelError, ParameterError
 from onnxattr.graph.intervals import FLOATS
-from onnxattr.graph.requantised import keep_real
+from onnxattr.graph.requantised import keep_real, serialised
 from onnxattr.graph.runtimes import known_faults
 from onnxattr.graph.subgraphs import graphs_in
 from onnxattr.loading.prepared import Prepared
@@ -76,9 +76,10 @@ def build(
         request = request.unbounded()
     rendering = _chosen_rendering(request, rows, rendering, method["method"], original)
     if rendering == "batch":
-        proto = batch_graph(request, labels, tells=True)
+        model = batch_model(request, labels, tells=True)
     else:
-        proto = loop_graph(request, labels, max((rows or 1) // request.rows_each, 1))
+        model = loop_model(request, labels, max((rows or 1) // request.rows_each, 1), tells=True)
+    proto = serialised(model)
     if original.rows.mixed:
         without_sample_axis(proto, request, original, labels)
     own_arguments(proto.graph)

@@ -152,7 +152,7 @@ class ScoredInputs:
         scores = op.Reshape(rewrite.score_of_rows(rewrite.target_input("rows")), [-1])
         scores.name, scores.shape = op.unique_name(_SCORES, exact=True), ir.Shape(["rows"])
         rewrite.graph.outputs.append(scores)
-        return Session(rewrite.finished(), self._plan.driver.providers, prepared.folder)
+        return Session(rewrite.finished_model(), self._plan.driver.providers, prepared.folder)
 
     @cached_property
     def scores(self) -> np.ndarray:

@@ -18,7 +18,7 @@ from support.explained import in_chunks
 from support.small_models import build, node
 from support.tiny_graphs import parse
 
-from onnxattr.compile.renderings.driven import finish_graph
+from onnxattr.compile.renderings.driven import finish_model
 
 BASELINES = {
     "a number": 0.25,
@@ -274,8 +274,8 @@ def test_guards_against_infinite_gradients_are_those_of_the_part_behind(behind, 
     )
     driver = both(model)[1]._plan.driver
     ranges = driver._behind.graphs.gradient_ranges
-    graph = finish_graph(driver.request, driver.request.tail, ranges).graph
-    assert sum(n.op_type in ("MatMul", "Gemm") for n in graph.node) == products
+    graph = finish_model(driver.request, driver.request.tail, ranges).graph
+    assert sum(n.op_type in ("MatMul", "Gemm") for n in graph) == products
 
 
 def test_rows_of_the_part_behind():

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.noise import normal_like
@@ -17,13 +16,7 @@ from onnxattr.compile.renderings.model_graph import INT64, own_name
 from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
 from onnxattr.compile.renderings.tail import Tail, fed_to, moments_of_whole
 from onnxattr.errors import ModelError
-from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import dims_of
-
-
-def batch_graph(request: Request, labels: bool, tells: bool = False, needed: bool = False) -> onnx.ModelProto:
-    """The batch rendering as ONNX; see ``batch_model``."""
-    return serialised(batch_model(request, labels, tells, needed))
 
 
 def batch_model(request: Request, labels: bool, tells: bool = False, needed: bool = False) -> ir.Model:

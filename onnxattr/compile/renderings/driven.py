@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.baseline_kinds import Computed
@@ -124,7 +123,7 @@ def _counters(rewrite: Rewrite) -> tuple[ir.Value | None, ir.Value | None]:
     return rewrite.op.input(SAMPLE, INT64, ["rows"]), rewrite.op.input(DRAW, INT64, ["rows"])
 
 
-def sum_graph(request: Request) -> onnx.ModelProto:
+def sum_model(request: Request) -> ir.Model:
     """The moments of one sample, from its gradients at K points as the step gives them for a row by itself.
 
     Inputs: those, (K, ...), named as the step's outputs with ``_points`` behind, and ``weights`` (1, K). Outputs: the
@@ -147,10 +146,10 @@ def sum_graph(request: Request) -> onnx.ModelProto:
             total.name, total.shape = op.unique_name(name, exact=True), ir.Shape([1, *dims])
             total.type = given.type
             graph.outputs.append(total)
-    return ir.serde.serialize_model(ir.Model(graph, ir_version=8))
+    return ir.Model(graph, ir_version=8)
 
 
-def path_score_graph(request: Request) -> onnx.ModelProto:
+def path_score_model(request: Request) -> ir.Model:
     """The scores at R points of a path, without gradients.
 
     Inputs: the model's (B samples), ``row`` (R,) int64 sample of each row, ``alpha`` (R,), ``target`` (B, ...) weights
@@ -167,10 +166,10 @@ def path_score_graph(request: Request) -> onnx.ModelProto:
     target_rows = op.Gather(rewrite.target_input("samples"), row, axis=0)
     scores = rewrite.score_of_rows(target_rows)
     _add_output(rewrite, scores, SCORES, ["rows", 1])
-    return rewrite.finished()
+    return rewrite.finished_model()
 
 
-def finish_graph(request: Request, tail: Tail | None = None, ranges: Sequence[Range] = ()) -> onnx.ModelProto:
+def finish_model(request: Request, tail: Tail | None = None, ranges: Sequence[Range] = ()) -> ir.Model:
     """Attributions, and with a path their distance from f(x) - f(b), from the model's inputs and the moments.
 
     With a ``tail`` the moments are those of the gradients by the values of the cut, which hold what ``ranges`` say.
@@ -192,10 +191,10 @@ def finish_graph(request: Request, tail: Tail | None = None, ranges: Sequence[Ra
         rows = (dims_of(rewrite.wrt[0]) or [None])[0]
         difference = op.input(DIFFERENCE, rewrite.score.dtype, [rows, 1])
     rewrite.attributions(likes, moments, difference)
-    return rewrite.finished()
+    return rewrite.finished_model()
 
 
-def baselines_graph(request: Request) -> onnx.ModelProto:
+def baselines_model(request: Request) -> ir.Model:
     """The baselines that are computed from the samples, from the model's inputs, ``sample`` (N,) and ``seed`` ()."""
     rewrite = Rewrite(request)
     sample = rewrite.op.input(SAMPLE, INT64, ["samples"])
@@ -205,7 +204,7 @@ def baselines_graph(request: Request) -> onnx.ModelProto:
             computed = rewrite.baseline(position, x, sample)
             assert computed is not None
             _add_output(rewrite, rewrite.op.Identity(computed), name, dims_of(x) or [None])
-    return rewrite.finished()
+    return rewrite.finished_model()
 
 
 def pilot_names(request: Request) -> list[str]:

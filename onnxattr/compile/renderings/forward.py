@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.model_graph import own_name
 from onnxattr.compile.renderings.rewrite import Request, Rewrite
-from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import dims_of
-
-
-def score_graph(request: Request) -> onnx.ModelProto:
-    """The score as ONNX; see ``score_model``."""
-    return serialised(score_model(request))
 
 
 def score_model(request: Request) -> ir.Model:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.renderings.adaptive import adaptive_totals
@@ -27,13 +26,7 @@ from onnxattr.compile.renderings.rewrite import NUMBER, Request, Rewrite
 from onnxattr.compile.renderings.tail import fed_to, moments_of_whole
 from onnxattr.graph.builder import OpBuilder
 from onnxattr.graph.intervals import Range
-from onnxattr.graph.requantised import serialised
 from onnxattr.graph.values import dims_of
-
-
-def loop_graph(request: Request, labels: bool, rows: int) -> onnx.ModelProto:
-    """The loop rendering as ONNX; see ``loop_model``."""
-    return serialised(loop_model(request, labels, rows, tells=True))
 
 
 def loop_model(request: Request, labels: bool, rows: int, tells: bool = False) -> ir.Model:

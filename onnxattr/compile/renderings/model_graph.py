@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import onnx
 import onnx_ir as ir
 
 from onnxattr.compile.clean_up import clean
@@ -14,7 +13,6 @@ from onnxattr.compile.gradient import named_copy
 from onnxattr.compile.renderings.scored import ScoredModel
 from onnxattr.errors import ModelError
 from onnxattr.graph.builder import OpBuilder
-from onnxattr.graph.requantised import serialised
 from onnxattr.graph.subgraphs import sort
 from onnxattr.graph.values import dims_of, named_values, shape_text
 from onnxattr.loading.heads import is_binary, threshold
@@ -173,10 +171,6 @@ class ModelGraph:
         sort(self.graph)
         clean(self.model)
         return self.model
-
-    def finished(self) -> onnx.ModelProto:
-        """The same as ONNX."""
-        return serialised(self.finished_model())
 
 
 def has_rows(value: ir.Value) -> bool:

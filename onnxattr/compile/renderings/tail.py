@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import onnx
 import onnx_ir as ir
 
 from onnxattr.autodiff.engine import pullback
@@ -269,7 +268,7 @@ def before_cut(
     return pullback(op, cotangents, rewrite.wrt, rules, rewrites=passes)
 
 
-def ends_graph(request: Request, tail: Tail) -> onnx.ModelProto:
+def ends_model(request: Request, tail: Tail) -> ir.Model:
     """What is computed once for each sample, as a model.
 
     Inputs: the model's, and baselines that are not the same for all samples. Outputs: the values of the cut at the
@@ -280,4 +279,4 @@ def ends_graph(request: Request, tail: Tail) -> onnx.ModelProto:
     found = [*at_x, *(rewrite.value(name) for name in tail.cut.given), *at_start]
     for number, value in enumerate(found):
         rewrite.add_output(value, f"onnxattr/end_{number}", value.dtype, dims_of(value) or [None])
-    return rewrite.finished()
+    return rewrite.finished_model()
