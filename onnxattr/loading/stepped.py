@@ -43,4 +43,6 @@ def parts_in_steps(
     Raises:
         ModelError: If the metadata entry is damaged.
     """
-    return read_stepped(model.metadata_props) or steps_of(model.graph, outputs, explained)
+    return read_stepped(model.metadata_props) or steps_of(
+        model.graph, outputs, explained, model.opset_imports[""]
+    )

@@ -19,6 +19,7 @@ from onnxattr.autodiff.paths import inputs_of, is_float, reachable, reaching
 from onnxattr.graph.affine import is_affine
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.operator_kinds import SIZES
+from onnxattr.loading.jumps import broken_functions
 
 #: What these give does not tell how large a number is.
 _ASKED_OF_NUMBERS = SIZES | {"IsNaN", "IsInf"}
@@ -37,23 +38,45 @@ _CHOOSING = frozenset(("ArgMax", "ArgMin", "Hardmax", "TopK"))
 #: where an arctangent steps, so that the angle goes on.
 _LEAVES_OUT, _RIGHT_ANGLE = 100, np.pi / 2
 _INSTEAD = "what is made of it is added at the node {!r}; explain a model without that part"
+_JUMPS = "{!r} jumps from {:.3g} to {:.3g} where {!r} passes {:.3g}; explain a value behind it, by wrt"
 
 
-def steps_of(graph: ir.Graph, outputs: Iterable[ir.Value], explained: Collection[ir.Value]) -> dict[str, str]:
-    """By the operators of each part of a graph that changes in steps, where what it gives is added.
+def steps_of(
+    graph: ir.Graph, outputs: Iterable[ir.Value], explained: Collection[ir.Value], opset: int
+) -> dict[str, str]:
+    """By the operators of each part of a graph that changes in steps, where what it gives is added, or jumps.
 
     Args:
         graph: The model, each node after what it reads.
         outputs: The scores, or what they are computed from.
         explained: The values whose gradients are taken.
+        opset: The opset of the graph.
     """
-    steps = _Steps(graph, explained)
+    steps, outputs = _Steps(graph, explained), list(outputs)
     wanted = set().union(*(reaching(steps.nodes, output) for output in outputs))
+    functions = [one for one in broken_functions(graph, outputs, steps.smooth, opset) if one.result in wanted]
+    meeting = _joined(
+        steps.maker_of.get(node, 0) for one in functions if one.jump is None for node in one.steps
+    )
     said: dict[str, str] = {}
     for node, makers in steps.added():
-        if any(value in wanted for value in node.outputs):
+        makers &= ~meeting
+        if makers and any(value in wanted for value in node.outputs):
             kinds = ", ".join(sorted(kind for kind, those in steps.of_kind.items() if makers & those))
             said.setdefault(kinds, _INSTEAD.format(node.name or node.op_type))
+            meeting |= makers
+    for one in functions:
+        kinds = ", ".join(sorted({node.op_type for node in one.steps}))
+        found = _joined(steps.maker_of.get(node, 0) for node in one.steps)
+        # What reaches the rest of the model in two ways, as corners and their weights do, may meet there.
+        if (
+            (jump := one.jump) is None
+            or not one.alone
+            or found & meeting
+            or _turns(jump.right - jump.left, 1e-3)
+        ):
+            continue
+        said.setdefault(kinds, _JUMPS.format(one.result.name, jump.left, jump.right, one.root.name, jump.at))
     return said
 
 
@@ -70,6 +93,7 @@ class _Steps:
         #: The makers by operator, and how many there are.
         self.of_kind: dict[str, int] = {}
         self.count = 0
+        self.maker_of: dict[ir.Node, int] = {}
         #: By value without a gradient, the makers it depends on; by value with one, those of its factors.
         self.made: dict[ir.Value | None, int] = {}
         self.of_factors: dict[ir.Value | None, int] = {}
@@ -123,6 +147,7 @@ class _Steps:
         maker = 1 << self.count
         self.count += 1
         self.of_kind[node.op_type] = self.of_kind.get(node.op_type, 0) | maker
+        self.maker_of[node] = maker
         return maker
 
     def added(self) -> Iterator[tuple[ir.Node, int]]:
@@ -204,5 +229,10 @@ def _is_excepted(value: ir.Value | None) -> bool:
     if value is None or value.const_value is None or value.const_value.size != 1 or value.dtype not in FLOATS:
         return False
     number = abs(float(value.const_value.numpy().astype(np.float64).item()))
-    turns = number / _RIGHT_ANGLE
-    return number >= _LEAVES_OUT or (turns > 0.5 and abs(turns - round(turns)) < 1e-6)
+    return number >= _LEAVES_OUT or _turns(number)
+
+
+def _turns(number: float, rounding: float = 1e-6) -> bool:
+    """Whether a number is a multiple of a right angle."""
+    turns = abs(number) / _RIGHT_ANGLE
+    return turns > 0.5 and abs(turns - round(turns)) < rounding
