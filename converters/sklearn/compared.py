@@ -10,6 +10,7 @@ from onnxattr.errors import ConversionError
 
 from ..common.verify import TOLERANCE, Session
 from .layers import step_difference
+from .names import parts_of
 from .steps import steps_of
 
 # What float32 makes of badly scaled features stays below this part of the largest value.
@@ -44,21 +45,30 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
         worst = _difference(np.asarray(session.run({source: batch})[-1])[held], expected[held], least)
         least = least or _size(expected)
         if not worst <= TOLERANCE:
-            advice = (
-                "Scale the features: it computes in float64, its ONNX form in float32."
-                if worst < _ROUNDING
-                else "Scale the features, if they are large or of different sizes: it computes in float64, ONNX "
-                "in float32. Otherwise skl2onnx writes something else: try other settings, another solver."
-            )
-            if any(node.op_type.startswith("TreeEnsemble") for node in converted.graph.node):
-                advice = f"It has decision trees, which compare in float32. {TREES[0].upper()}{TREES[1:]}."
             raise OtherNumbersError(
                 f"The converted {type(estimator).__name__} differs from the original by {worst:.2g} of its largest "
-                f"value. {advice}"
+                f"value. {_advice(converted.graph, estimator, worst)}."
             )
     if converted.graph.output[0].name == "label":
         every = np.concatenate([rows, *further[:2]])
         compare_labels(session.run({source: every})[0], estimator, every.astype(np.float64))
+
+
+def _advice(graph: onnx.GraphProto, estimator: Any, worst: float) -> str:
+    """What to do with an estimator of other numbers, without a full stop."""
+    if any(type(part).__name__ == "KNNImputer" for part in parts_of(estimator)):
+        return (
+            "Its KNNImputer takes any of several rows that are equally near, as rows of rounded numbers often are. Use "
+            "an IterativeImputer or a SimpleImputer, or fill what is missing before the pipeline"
+        )
+    if any(node.op_type.startswith("TreeEnsemble") for node in graph.node):
+        return f"It has decision trees, which compare in float32. {TREES[0].upper()}{TREES[1:]}"
+    if worst < _ROUNDING:
+        return "Scale the features: it computes in float64, its ONNX form in float32"
+    return (
+        "Scale the features, if they are large or of different sizes: it computes in float64, ONNX in float32. "
+        "Otherwise skl2onnx writes something else: try other settings, another solver"
+    )
 
 
 def compare_labels(labels: Any, estimator: Any, rows: Any) -> None:

@@ -37,7 +37,12 @@ from .foreign import (
 from .labels import write_labels
 from .layers import write_table
 from .names import by_position, feature_names, numbers_of, parts_of
-from .operators import write_neighbour_weights, write_network_outputs, write_sigmoids
+from .operators import (
+    write_neighbour_weights,
+    write_network_outputs,
+    write_scores_as_column,
+    write_sigmoids,
+)
 from .own import registered
 from .own.sigmoids import write_sigmoids_over_sums
 from .simplified import simplified, with_named_columns
@@ -217,6 +222,7 @@ def _converted(
     write_sigmoids(converted.graph)
     write_neighbour_weights(converted.graph)
     write_network_outputs(converted.graph, chosen_last(estimator))
+    write_scores_as_column(converted.graph, chosen_last(estimator))
     graph_edit.remove_dead_nodes(converted.graph, [])
     onnx_model.prune_initializers(converted)
     return converted

@@ -57,6 +57,29 @@ _OF_CLASSES = {
         "Which rows are within the radius changes in steps, and a row may have none: use KNeighborsClassifier or "
         "KNeighborsRegressor with weights='distance', or an SVC or SVR",
     ),
+    **dict.fromkeys(
+        (
+            "AffinityPropagation",
+            "AgglomerativeClustering",
+            "DBSCAN",
+            "HDBSCAN",
+            "MeanShift",
+            "OPTICS",
+            "SpectralClustering",
+        ),
+        "Its clusters are labels alone, which are piecewise constant: use a GaussianMixture or a KMeans, or fit a "
+        "classifier on the labels and explain that",
+    ),
+    **dict.fromkeys(
+        ("Isomap", "LocallyLinearEmbedding", "MDS", "SpectralEmbedding", "TSNE"),
+        "Its places come from the nearest rows of the fit, which change in steps, or are those of the fit alone: use "
+        "a KernelPCA or a NeighborhoodComponentsAnalysis",
+    ),
+    **dict.fromkeys(
+        ("LabelPropagation", "LabelSpreading"),
+        "Use a SelfTrainingClassifier of an estimator with probabilities, or fit a classifier on transduction_",
+    ),
+    "KernelDensity": "Use a GaussianMixture, which has densities of clusters as probabilities, or a OneClassSVM",
     "GaussianProcessClassifier": "Use a GaussianProcessRegressor of the classes as numbers, an SVC with "
     "probability=True, or a pipeline of Nystroem and LogisticRegression",
 }

@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from ..common import graph_edit
+
 
 def write_sigmoids(graph: onnx.GraphProto) -> None:
     """Write 1 / (1 + exp(-x)) as Sigmoid(x): the exponential overflows where the sigmoid is almost 0."""
@@ -43,6 +45,17 @@ def write_network_outputs(graph: onnx.GraphProto, network: Any) -> None:
     last.op_type = "Identity"
     del last.input[:], last.attribute[:]
     last.input.append(outputs)
+
+
+def write_scores_as_column(graph: onnx.GraphProto, last: Any) -> None:
+    """Write the scores of a SGDOneClassSVM as one column, as those of a OneClassSVM are; skl2onnx writes a row."""
+    if type(last).__name__ != "SGDOneClassSVM":
+        return
+    scores = graph.output[-1].name
+    graph_edit.rename_values(graph, {scores: f"{scores}_row"})
+    shape = numpy_helper.from_array(np.array([-1, 1]), f"{scores}_shape")
+    graph.initializer.append(shape)
+    graph.node.append(onnx.helper.make_node("Reshape", [f"{scores}_row", shape.name], [scores], scores))
 
 
 def write_neighbour_weights(graph: onnx.GraphProto) -> None:

@@ -13,14 +13,19 @@ def gradient(model, x, label):
 
 
 def differences(function, x):
-    """Central differences in float64 of one number for each row; steps in proportion to the spread of a feature."""
+    """Central differences in float64 of one number for each row; steps in proportion to the spread of a feature.
+
+    Those by features that are missing are 0.
+    """
     found = np.zeros(x.shape)
     x = x.astype(np.float64)
-    for column, step in enumerate(1e-4 * x.std(0)):
+    known = ~np.isnan(x)
+    for column in np.flatnonzero(known.any(0)):
+        step = 1e-4 * np.nanstd(x[:, column])
         shift = np.zeros(x.shape[1])
         shift[column] = step
         found[:, column] = (function(x + shift) - function(x - shift)) / (2 * step)
-    return found
+    return np.where(known, found, 0.0)
 
 
 def close(found, expected):

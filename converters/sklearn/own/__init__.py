@@ -132,7 +132,7 @@ def _behind_a_step(parse: Callable[..., Any]) -> Callable[..., Any]:
 def _declare_width(operator: Any) -> None:
     """How many features there are behind an operator."""
     model = operator.raw_operator
-    if not hasattr(model, "transform"):
+    if not hasattr(model, "transform") or hasattr(model, "x_rotations_"):  # which predict
         width = None
     elif hasattr(model, "lambdas_") or hasattr(model, "inverse_func"):
         width = sum(value.type.shape[1] for value in operator.inputs)

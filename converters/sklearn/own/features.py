@@ -119,12 +119,27 @@ def _pieces(spline: Any, extrapolation: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([[-np.inf], starts, [last]]), np.concatenate([beyond[:1], table, beyond[1:]])
 
 
+def isotonic(op: Writer) -> str:
+    """y = y_i + (y_i+1 - y_i) (x - x_i) / (x_i+1 - x_i); beyond the thresholds its ends, NaN where there are none."""
+    line, op = op.estimator, op.in_doubles()
+    x, y = (np.asarray(array, np.float64) for array in (line.X_thresholds_, line.y_thresholds_))
+    slopes = np.diff(y) / np.diff(x)
+    low, high = (y[0], y[-1]) if line.out_of_bounds == "clip" else (np.nan, np.nan)
+    # The last threshold itself belongs to the interval before it; of the data of the fit, what float32 rounds to beyond
+    # an end has no number, as in scikit-learn.
+    starts = np.array([-np.inf, *x[:-1], np.nextafter(x[-1], np.inf)])[None]
+    table = np.stack([[0.0, *slopes, 0.0], [low, *y[:-1], high]], 1)
+    return op("Reshape", piecewise(op, op.x, starts, table[None, :, :, None]), np.array([-1, 1]))
+
+
 def conversions() -> dict[type, Callable[[Writer], str]]:
     """How each of these is written."""
+    from sklearn.isotonic import IsotonicRegression
     from sklearn.preprocessing import FunctionTransformer, PowerTransformer, SplineTransformer
 
     return {
         FunctionTransformer: function_transformer,
+        IsotonicRegression: isotonic,
         PowerTransformer: power_transformer,
         SplineTransformer: spline_transformer,
     }

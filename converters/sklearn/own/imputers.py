@@ -67,6 +67,56 @@ def knn_imputer(op: Writer) -> str:
     return y if imputer.indicator_ is None else op("Concat", y, _indicated(op, imputer.indicator_), axis=1)
 
 
+def iterative_imputer(op: Writer) -> str:
+    """y = x, or where x is missing what linear regressions on the other features give, in the rounds of the fit.
+
+    Raises:
+        ConversionError: A regression is not linear, or values are drawn at random.
+    """
+    imputer, doubles = op.estimator, op.in_doubles()
+    kept = np.arange(imputer.n_features_in_)[~imputer._is_empty_feature | imputer.keep_empty_features]
+    x = doubles("Gather", doubles.x, kept, axis=1)
+    missing = _missing(doubles, x, imputer.missing_values)
+    y = doubles("Where", missing, np.asarray(imputer.initial_imputer_.statistics_, np.float64)[kept], x)
+    some = missing
+    if not imputer._is_empty_feature[
+        kept
+    ].any():  # else a row of which nothing is known stays as it was filled first
+        known = doubles("Cast", doubles("Not", missing), to=onnx.TensorProto.INT64)
+        known = doubles("Greater", doubles("ReduceMax", known, np.array([1]), keepdims=1), np.array(0))
+        some = doubles("And", missing, known)
+    tables = imputer.imputation_sequence_ if imputer.n_iter_ else []
+    for place, others, regression in tables:
+        if imputer._is_empty_feature[kept[place]]:
+            continue
+        weights, bias = _linear(imputer, regression, others, len(kept))
+        value = doubles("Add", doubles("MatMul", y, weights), bias)
+        for kind, limit in (("Max", imputer._min_value[place]), ("Min", imputer._max_value[place])):
+            value = doubles(kind, value, float(limit)) if np.isfinite(limit) else value
+        own = doubles("Equal", np.arange(len(kept)), np.array([place]))
+        y = doubles("Where", doubles("And", some, own), value, y)
+    y = op("Cast", y, to=onnx.TensorProto.FLOAT)
+    return y if imputer.indicator_ is None else op("Concat", y, _indicated(op, imputer.indicator_), axis=1)
+
+
+def _linear(imputer: Any, regression: Any, others: np.ndarray, count: int) -> tuple[np.ndarray, float]:
+    """The weights (count, 1) and the bias of a regression on some of the features."""
+    unit, rng = np.zeros((1, len(others))), np.random.default_rng(0)
+    bias = float(regression.predict(unit)[0])
+    own = regression.predict(np.eye(len(others))) - bias
+    around = rng.normal(size=(64, len(others))) * 10.0 ** rng.uniform(-2, 3, (64, 1))
+    found, expected = around @ own + bias, regression.predict(around)
+    linear = hasattr(regression, "coef_") or hasattr(regression, "steps")
+    if imputer.sample_posterior or not (linear and np.allclose(found, expected, rtol=1e-6, atol=1e-6)):
+        raise ConversionError(
+            f"{imputer} has no ONNX form here; supported: linear estimators, as the BayesianRidge of the default, and "
+            "sample_posterior=False. Fill what is missing before the pipeline, or by a SimpleImputer."
+        )
+    weights = np.zeros((count, 1))
+    weights[others, 0] = own
+    return weights, bias
+
+
 def _squared_distances(op: Writer, missing: str) -> str:
     """From the rows of the fit, (N, rows), by the features that both have; _FAR where there are none."""
     rows, known = op.estimator._fit_X, (~op.estimator._mask_fit_X).astype(np.float64)
@@ -101,11 +151,12 @@ def _from_neighbours(op: Writer, far: str, place: int) -> str:
     return op("Where", none, float(values.mean()), op("Div", found, op("Where", none, 1.0, total)))
 
 
+def _missing(op: Writer, x: str, value: Any) -> str:
+    return op("IsNaN", x) if _is_nan(value) else op("Equal", x, float(value))
+
+
 def _indicated(op: Writer, indicator: Any) -> str:
-    if _is_nan(indicator.missing_values):
-        missing = op("IsNaN", op.x)
-    else:
-        missing = op("Equal", op.x, float(indicator.missing_values))
+    missing = _missing(op, op.x, indicator.missing_values)
     return op("Cast", op("Gather", missing, indicator.features_, axis=1), to=onnx.TensorProto.FLOAT)
 
 
@@ -115,6 +166,12 @@ def _is_nan(value: Any) -> bool:
 
 def conversions() -> dict[type, Callable[[Writer], str]]:
     """How each of these is written."""
-    from sklearn.impute import KNNImputer, MissingIndicator, SimpleImputer
+    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+    from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
 
-    return {KNNImputer: knn_imputer, MissingIndicator: missing_indicator, SimpleImputer: simple_imputer}
+    return {
+        IterativeImputer: iterative_imputer,
+        KNNImputer: knn_imputer,
+        MissingIndicator: missing_indicator,
+        SimpleImputer: simple_imputer,
+    }

@@ -56,6 +56,45 @@ def skewed_chi2_sampler(op: Writer) -> str:
     return _cosines(op, op("Log", op("Add", op.x, op.estimator.skewedness)))
 
 
+def additive_chi2_sampler(op: Writer) -> str:
+    """y = sqrt(x L), and for each step j sqrt(2 x L / cosh(pi j L)) times cos and sin of j L log x; 0 at x = 0."""
+    sampler = op.estimator
+    interval = sampler.sample_interval or {1: 0.8, 2: 0.5, 3: 0.4}[sampler.sample_steps]
+    zero = op("Equal", op.x, 0.0)
+    x = op("Where", zero, 1.0, op.x)
+    roots, angles = op("Sqrt", op("Mul", x, interval)), op("Mul", op("Log", x), interval)
+    parts = [roots]
+    for step in range(1, sampler.sample_steps):
+        scaled = op("Mul", roots, np.sqrt(2 / np.cosh(np.pi * step * interval)))
+        parts += [op("Mul", scaled, op(wave, op("Mul", angles, float(step)))) for wave in ("Cos", "Sin")]
+    return op("Concat", *(op("Where", zero, 0.0, part) for part in parts), axis=1)
+
+
+def polynomial_count_sketch(op: Writer) -> str:
+    """y = the convolution of sketches of (sqrt(g) x, sqrt(c)), the product of their Fourier transforms, turned back."""
+    sketch, op = op.estimator, op.in_doubles()
+    count, features = sketch.n_components, sketch.n_features_in_
+    waves = np.exp(-2j * np.pi * np.outer(np.arange(count), np.arange(count)) / count)
+    product: tuple[str, str] | None = None
+    for places, signs in zip(sketch.indexHash_, sketch.bitHash_, strict=True):
+        # One row for each feature, and one for the constant if there is one.
+        spectra = signs[:, None] * waves[places]
+        shift = np.sqrt(sketch.coef0) * spectra[features:].sum(0)
+        spectra = np.sqrt(sketch.gamma) * spectra[:features]
+        real = op("Add", op("MatMul", op.x, spectra.real), shift.real)
+        imaginary = op("Add", op("MatMul", op.x, spectra.imag), shift.imag)
+        product = (real, imaginary) if product is None else _product(op, product, (real, imaginary))
+    assert product is not None
+    back = [op("MatMul", part, wave) for part, wave in zip(product, (waves.real, waves.imag), strict=True)]
+    return op("Div", op("Add", *back), float(count))
+
+
+def _product(op: Writer, a: tuple[str, str], b: tuple[str, str]) -> tuple[str, str]:
+    """Of two complex numbers."""
+    real = op("Sub", op("Mul", a[0], b[0]), op("Mul", a[1], b[1]))
+    return real, op("Add", op("Mul", a[0], b[1]), op("Mul", a[1], b[0]))
+
+
 def distances(op: Writer, x: str, rows: np.ndarray) -> str:
     """Squared Euclidean distances (N, rows); differences first, as squares of large numbers cancel in float32."""
     return _summed(op, x, rows, lambda difference, _: op("Mul", difference, difference))
@@ -155,10 +194,18 @@ _KERNELS: dict[str, Callable[[Writer, np.ndarray, Settings], str]] = {
 def conversions() -> dict[type, Callable[[Writer], str]]:
     """How each of these is written."""
     from sklearn.decomposition import KernelPCA
-    from sklearn.kernel_approximation import Nystroem, RBFSampler, SkewedChi2Sampler
+    from sklearn.kernel_approximation import (
+        AdditiveChi2Sampler,
+        Nystroem,
+        PolynomialCountSketch,
+        RBFSampler,
+        SkewedChi2Sampler,
+    )
     from sklearn.kernel_ridge import KernelRidge
 
     return {
+        AdditiveChi2Sampler: additive_chi2_sampler,
+        PolynomialCountSketch: polynomial_count_sketch,
         KernelPCA: kernel_pca,
         KernelRidge: kernel_ridge,
         Nystroem: nystroem,

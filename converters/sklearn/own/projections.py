@@ -41,6 +41,26 @@ def from_centres(op: Writer) -> str:
     return op("Sqrt", distances(op, op.x, op.estimator.cluster_centers_))
 
 
+def from_subclusters(op: Writer) -> str:
+    """y = |x - centre|, one number for each subcluster of a Birch."""
+    return op("Sqrt", distances(op, op.x, op.estimator.subcluster_centers_))
+
+
+def least_squares(op: Writer) -> str:
+    """y = (x - m) w + b, the targets that canonical components predict."""
+    model, op = op.estimator, op.in_doubles()
+    centred = op("Sub", op.x, model._x_mean)
+    return op("Add", op("MatMul", centred, model.coef_.T), np.asarray(model.intercept_, np.float64))
+
+
+def within_ellipse(op: Writer) -> str:
+    """y = -(x - m) P (x - m)' - o, (N, 1): how far inside, as the covariance 1 / P has it."""
+    model, op = op.estimator, op.in_doubles()
+    away = op("Sub", op.x, model.location_)
+    squares = op("Mul", op("MatMul", away, model.get_precision()), away)
+    return op("Sub", op("Neg", op("ReduceSum", squares, np.array([1]), keepdims=1)), float(model.offset_))
+
+
 def selected(op: Writer) -> str:
     """y = some features of x."""
     chosen = op.estimator.get_support(indices=True)
@@ -55,7 +75,9 @@ def selected(op: Writer) -> str:
 def conversions() -> dict[type, Callable[[Writer], str]]:
     """How each of these is written."""
     from sklearn import feature_selection
-    from sklearn.cluster import BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
+    from sklearn.cluster import Birch, BisectingKMeans, FeatureAgglomeration, KMeans, MiniBatchKMeans
+    from sklearn.covariance import EllipticEnvelope
+    from sklearn.cross_decomposition import CCA, PLSCanonical
     from sklearn.decomposition import FactorAnalysis, FastICA, MiniBatchSparsePCA, SparsePCA
     from sklearn.neural_network import BernoulliRBM
     from sklearn.random_projection import SparseRandomProjection
@@ -68,6 +90,9 @@ def conversions() -> dict[type, Callable[[Writer], str]]:
         ),
         FeatureAgglomeration: feature_agglomeration,
         BernoulliRBM: hidden_units,
+        Birch: from_subclusters,
+        **dict.fromkeys((CCA, PLSCanonical), least_squares),
+        EllipticEnvelope: within_ellipse,
         **dict.fromkeys(selectors, selected),
         **dict.fromkeys((KMeans, MiniBatchKMeans, BisectingKMeans), from_centres),
     }
