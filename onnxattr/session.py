@@ -127,14 +127,30 @@ class Session:
         except Exception as error:
             shapes = {name: array.shape for name, array in own.items()}
             raise ModelError(
-                f"ONNX Runtime could not run the model on inputs of shapes {shapes}: {error}"
+                f"ONNX Runtime could not run the model on inputs of shapes {shapes}: {_whole(error)}"
             ) from error
+
+
+def _whole(error: Exception) -> str:
+    """An error of ONNX Runtime, with what is behind it where it speaks of its insides."""
+    told = str(error)
+    behind = next((said for part, said in _BEHIND.items() if part in told), None)
+    return told if behind is None else f"{told.strip(' .')}. {behind}"
 
 
 def _give_back_memory() -> None:
     """Gives the system what making a session has freed, one to two times the weights, which glibc would keep."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no such function
         ctypes.CDLL(None).malloc_trim(0)
+
+
+#: By part of an error of ONNX Runtime.
+_BEHIND = {
+    "Can broadcast 0 by 0 or 1": (
+        "A value that this node reads is empty: where a Loop takes no step, ONNX Runtime gives 0 for each size that "
+        "the graph does not tell of what it stacks. Give inputs with which it takes one step or more."
+    ),
+}
 
 
 class _Given(NamedTuple):

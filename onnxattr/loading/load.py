@@ -12,6 +12,7 @@ from onnxattr.autodiff.registry import RuleTable
 from onnxattr.autodiff.standard import STANDARD
 from onnxattr.errors import ModelError, one_door
 from onnxattr.loading.checks.casts_left import about_casts
+from onnxattr.loading.checks.newer_operators import about_newer_operators
 from onnxattr.loading.pass_list import PASSES, PASSES_OF_PART, first_lines
 from onnxattr.loading.passes.contract import Draft, run_passes
 from onnxattr.loading.passes.lengths import share_first_axis
@@ -75,6 +76,7 @@ def _prepared(proto: onnx.ModelProto, folder: Path | None, rules: RuleTable, row
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError) as error:
         raise ModelError(
             f"The model is not valid ONNX of opset {default_opset(proto)}: {first_lines(error)}{about_casts(proto)}"
+            f"{about_newer_operators(proto)}"
         ) from error
     draft.model.meta[CHANGED_BY] = changed_by
     return draft.model

@@ -228,7 +228,7 @@ def _message(
 ) -> str:
     there = {name for node in prepared.graph.node for name in node.output}
     shared = [name for node in original.graph.node for name in node.output if name in there]
-    first = None
+    first, right = None, dict[str, Any]()
     try:
         right = values_at(original, shared, feeds, folder)
         first = _differing(
@@ -244,6 +244,13 @@ def _message(
         if node
         else f"outputs {outputs} differ"
     )
+    if node and not getattr(right[str(first)], "size", 1):
+        return (
+            f"Preparing the model changed its prediction: {where}, which is empty in ONNX Runtime, on drawn inputs of "
+            f"shapes {_shapes(feeds)}. Where a Loop takes no step, ONNX Runtime gives 0 for each size that the file "
+            "does not tell of what it stacks, and all that is made of it is empty. Declare the sizes, or let it take "
+            "a step."
+        )
     return (
         f"Preparing the model changed its prediction: {where}, on drawn inputs of shapes {_shapes(feeds)}. "
         "Export the model with opset 18 or newer, or pass verify=False (--verify never) to explain the prepared model "

@@ -10,6 +10,7 @@ import pytest
 from onnx import parser
 from support import small_models
 from support.small_models import Small, build, node
+from support.tiny_graphs import parse
 
 from onnxattr import Saliency, vjp
 from onnxattr.errors import ModelError, ParameterError
@@ -180,3 +181,18 @@ def test_other_choices(verify):
     for use in (vjp, prepare, Saliency, inspect):
         with pytest.raises(ParameterError, match="verify="):
             use(model, verify=verify)
+
+
+def test_a_loop_of_no_step_is_named_as_what_is_empty():
+    """The size of what it stacks is known to onnxattr, and 0 to ONNX Runtime, that does not look so far."""
+    body = "body = b (int64 i, bool c, float[?,3] s) => (bool d, float[?,3] r, float[?,3] e)"
+    nodes = "{ d = Identity(c) r = Tanh(s) e = Sin(s) }"
+    model = parse(
+        f"""g (float[1,3] x) => (float[?,?] y) <int64 n = {{0}}, bool t = {{1}}>
+        {{ [none] z, o = Loop <{body} {nodes}> (n, t, x) s = ReduceSum<axes = [0], keepdims = 0>(o) y = Add(s, x) }}""",
+        opset=11,
+    )
+    with pytest.raises(
+        ModelError, match=r"Loop node 'none' gives another result, which is empty.*takes no step"
+    ):
+        vjp(model, verify=True)

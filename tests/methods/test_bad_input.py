@@ -92,6 +92,7 @@ SHAPELESS = parse("g (float[] x) => (float[N,3] y) { y = Tanh(x) }")
 RESHAPED = parse("g (float[N,4] x, int64[k] s) => (float[] y) { t = Tanh(x) y = Reshape(t, s) }")
 BESIDE = parse("g (float[N,4] x, float[] z) => (float[N,4] y) { t = Tanh(x) y = Mul(t, z) }")
 
+NEWER = "g (float[N, 4] x) => (float[N, 4] y) {{ y = {}(x) }}"
 MODELS = {
     "missing file": (lambda p: p / "nowhere.onnx", ModelError, ["nowhere.onnx", "does not exist", "expected the path"]),
     "directory": (lambda p: p, ModelError, ["not a file", "expected the path"]),
@@ -127,6 +128,10 @@ MODELS = {
     "a number": (lambda p: 42, ModelError, ["int", "expected a path"]),
     "a model that trains": (lambda p: TRAINS, ModelError, ["BatchNormalization", "as in training", "module.eval()"]),
     "unknown op": (lambda p: UNKNOWN_OP, ModelError, ["not valid ONNX", "Nonsense"]),
+    "newer op": (lambda p: parse(NEWER.format("Swish")), ModelError, ["not valid ONNX", "Swish from opset 24 on"]),
+    "newer attribute": (
+        lambda p: parse(NEWER.format('Gelu <approximate = "tanh">')), ModelError, ["opset 18", "Gelu from opset 20 on"]
+    ),
     "wrong types inside": (lambda p: WRONG_TYPES, ModelError, ["not valid ONNX", "Gemm"]),
     "output without a name": (lambda p: UNNAMED, ModelError, ["Split node 'halves'", "['y', '']", "give each a name"]),
     "cast to no type": (lambda p: CAST_TO_NONE, ModelError, ["not valid ONNX", "type 0"]),
@@ -155,6 +160,16 @@ def test_models(case, tmp_path, nothing_runs):
 def test_axes_that_are_no_vector():
     with pytest.raises(ModelError, match=r"ONNX Runtime could not run the model.*ReduceMean"):
         attributions.Saliency(SCALAR_AXES).explain(np.ones((1, 4), np.float32), [0])
+
+
+def test_a_loop_of_no_step_is_said_where_the_runtime_speaks_of_its_insides():
+    body = "body = b (int64 i, bool c) => (bool d, float[?, 4] e) { d = Identity(c) e = Mul(x, x) }"
+    model = parse(
+        f"""g (float[N, 4] x) => (float[?, ?] y) <int64 n = {{0}}, bool t = {{1}}, int64[1] z = {{0}}>
+        {{ o = Loop <{body}> (n, t) s = ReduceSum <keepdims = 0> (o, z) y = Add(s, x) }}"""
+    )
+    with pytest.raises(ModelError, match=r"(?s)Add node.* is empty: where a Loop takes no step"):
+        attributions.Saliency(model, verify=False).explain(rows(2, 4), rows(2, 4))
 
 
 def test_unknown_domain_is_an_unsupported_operator(nothing_runs):

@@ -63,7 +63,8 @@ def adopt(model: ir.Model) -> bool:
         known = onnx.defs.has(op_type, imports[""], "")
         if not known and f"{CONTRIB}::{op_type}" in DECOMPOSITIONS:
             for node in nodes:
-                if node.op_type == op_type and not node.domain:
+                # That of ai.onnx alone is approximated in a way of one's choice: its opset was set too low.
+                if node.op_type == op_type and not node.domain and "approximate" not in node.attributes:
                     node.domain, changed = CONTRIB, True
     if CONTRIB not in imports and any(node.domain == CONTRIB for node in nodes):
         imports[CONTRIB] = 1
