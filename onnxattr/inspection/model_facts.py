@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -66,10 +66,11 @@ def facts_of(model: ir.Model, source: ModelSource, measured: bool = False) -> di
     graph, layers = model.graph, read_layers(model.metadata_props)
     outputs = [value for value in graph.outputs if value.dtype in FLOATS]
     sources = [value for value in graph.inputs if value.dtype in FLOATS]
-    rows, batch = _rows(model)
+    explainer = describe(model.metadata_props)
+    rows, batch = _rows(model, explainer)
     named = next((str(value.name) for value in (*outputs, *graph.outputs)), "")
     prepared = Prepared(model, layers, named, tuple(str(v.name) for v in sources), rows=rows)
-    explainer, spec = describe(model.metadata_props), prepared.preprocessing
+    spec = prepared.preprocessing
     on_path = _on_path(graph, outputs, sources or [value for out in outputs for value in _made(graph, out)])
     found: dict[str, Any] = {
         "file": os.fspath(source) if isinstance(source, (str, os.PathLike)) else "",
@@ -132,14 +133,17 @@ def _cost(
     return cost | {"default_gradients": _STEPS + 1}
 
 
-def _rows(model: ir.Model) -> tuple[Rows, str | int]:
-    """How the first axis of the inputs is to be understood, and how many samples a run takes.
+def _rows(model: ir.Model, explainer: Mapping[str, Any] | None) -> tuple[Rows, str | int]:
+    """How the first axis of the inputs is to be understood, and how many samples a run takes; an explainer's file says.
 
     That is "free", "one in a run", a fixed number, or "none" where the whole first axis is one sample.
     """
     graph, opset = model.clone().graph, opset_of(model)
     free_batch(graph, opset)
-    rows = independence(graph, opset, [value for value in graph.outputs if value.dtype in FLOATS])
+    if explainer is not None and explainer.get("rows"):
+        rows = Rows(explainer["rows"], explainer.get("rows_why") or "")
+    else:
+        rows = independence(graph, opset, [value for value in graph.outputs if value.dtype in FLOATS])
     fixed = {dims[0] for value in graph.inputs if (dims := dims_of(value)) and isinstance(dims[0], int)}
     if rows.kind == MIXED:
         return rows, "none"

@@ -148,7 +148,9 @@ def test_the_command_works_as_it_stands(name, tmp_path, monkeypatch, capsys):
     assert f"Try\n  {found['command']}\n    {file}: " in inspect("a model.onnx")
     options = command[4 : command.index("-o")]
     assert main(["export", "a model.onnx", *options, "-o", "e.onnx"]) == 0
-    assert main(shlex.split(facts("e.onnx")["command"])[1:]) == 0, capsys.readouterr().err
+    explainer = facts("e.onnx")
+    assert explainer["samples"] == found["samples"]
+    assert main(shlex.split(explainer["command"])[1:]) == 0, capsys.readouterr().err
 
 
 def test_facts_of_an_image_model(capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -36,6 +37,11 @@ from onnxattr.loading.rows.sizes import LARGEST, evaluated, shapes_of, sizes_of
 Extent = int | Mapping[str, Sequence[int]]
 #: What is the same for each row stays so in these, beside those that work element by element.
 _REPEATING = ("Expand", "Tile", "MatMul", "Gemm")
+#: Results of these may differ though all elements of each operand are equal.
+_NOT_THE_SAME = ("Concat", "OneHot", "Pad", "Range", "ScatterND", "ScatterElements", "Trilu", "EyeLike")
+#: A node and its operands as far as shapes depend on them; the shapes of its outputs and what they hold.
+_Asked = tuple[ir.Node, tuple[Any, ...]]
+_Found = tuple[list[Shape | None], list[np.ndarray] | None]
 
 
 class Walk:
@@ -68,19 +74,14 @@ class Walk:
             before: The walk with one row less; None for the first.
             fixed: The batch that the graph's inputs have, if that is fixed.
         """
-        self.graph, self.opset, self.batch, self.extent, self.before, self.fixed = (
-            graph,
-            opset,
-            batch,
-            extent,
-            before,
-            fixed,
-        )
+        self.graph, self.opset, self.batch = graph, opset, batch
+        self.extent, self.before, self.fixed = extent, before, fixed
         self.seen: dict[ir.Value, Seen] = {}
         self.blame: dict[ir.Value, ir.Node] = {}
         self.failed = False
         self.freed: dict[ir.Node, np.ndarray] = {}
         self._passes: dict[ir.Value, list[Seen]] = {}
+        self._found: dict[_Asked, _Found] = {}
 
     def run(self) -> None:
         """Walks over the graph."""
@@ -188,8 +189,7 @@ class Walk:
             return [constant(sizes_of(node, operands[0].shape))]
         if own and node.op_type == "Reshape" and self.fixed is not None:
             self._free(node, operands)
-        shapes = shapes_of(node, operands, self.opset)
-        known = evaluated(node, operands, shapes, self.opset) if own else None
+        shapes, known = self._found_of(node, operands, own)
         if known is not None:
             return [constant(array) for array in known]
         named = [shape for value, shape in zip(node.outputs, shapes, strict=True) if value.name]
@@ -214,6 +214,14 @@ class Walk:
             rows = [*found, *[found[0]] * (len(shapes) - len(found))]
         return [Seen(shape, part, None, same) for shape, part in zip(shapes, rows, strict=True)]
 
+    def _found_of(self, node: ir.Node, operands: Sequence[Seen | None], own: bool) -> _Found:
+        """The shapes of a node's outputs, and what they hold if that is known: a body asks again for each step."""
+        asked = (node, tuple(map(_key, operands)))
+        if asked not in self._found:
+            shapes = shapes_of(node, operands, self.opset)
+            self._found[asked] = shapes, evaluated(node, operands, shapes, self.opset) if own else None
+        return self._found[asked]
+
     def _same(self, node: ir.Node, operands: Sequence[Seen | None]) -> bool:
         """Whether all elements of the result are equal since all those of the operands are."""
         if node.op_type == "ConstantOfShape":
@@ -224,17 +232,7 @@ class Walk:
         data = [operand for k, operand in enumerate(operands) if operand is not None and k not in skipped]
         if node.op_type == "Gather":
             data = data[:1]
-        simple = node.op_type not in (
-            "Concat",
-            "OneHot",
-            "Pad",
-            "Range",
-            "ScatterND",
-            "ScatterElements",
-            "Trilu",
-            "EyeLike",
-        )
-        return simple and bool(data) and all(operand.same for operand in data)
+        return node.op_type not in _NOT_THE_SAME and bool(data) and all(operand.same for operand in data)
 
     def _as_copies(self, value: ir.Value | None, operand: Seen | None) -> Seen | None:
         """An operand of equal elements, which an operator that computes sees as a copy for each row."""
@@ -266,6 +264,16 @@ class Walk:
         if new is not target.known:
             self.freed[node] = new
             operands[1] = constant(new)
+
+
+def _key(operand: Seen | None) -> Any:
+    """What shapes and constants depend on in an operand."""
+    if operand is None or operand.known is None:
+        return None if operand is None else operand.shape
+    known = operand.known
+    # Text is held by its addresses, which tell nothing apart.
+    content = known.tobytes() if known.dtype != object else tuple(known.reshape(-1).tolist())
+    return operand.shape, known.dtype.str, content
 
 
 def _static(dims: Sequence[int | str | None] | None) -> Shape | None:
