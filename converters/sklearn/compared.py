@@ -1,5 +1,7 @@
 """Comparing a converted estimator with its original, at the rows of the sample, between them and beyond them."""
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from onnxattr.errors import ConversionError
 from ..common.verify import TOLERANCE, Session
 from .layers import step_difference
 from .names import parts_of
+from .rounded import in_float32, nearest, say_rounded
 from .steps import steps_of
 
 # What float32 makes of badly scaled features stays below this part of the largest value.
@@ -25,14 +28,26 @@ class OtherNumbersError(ConversionError):
     """A converted estimator gives other numbers than its original."""
 
 
-def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> None:
+def compare(
+    converted: onnx.ModelProto, estimator: Any, rows: np.ndarray, names: list[str] | None = None
+) -> None:
     """Compare the model with what the estimator computes in float64, on the sample, between its rows and beyond.
+
+    A row may give what the estimator gives for it, or for what float32 makes of it; where the latter alone is so, and
+    is something else, a warning says it.
+
+    Args:
+        converted: The model.
+        estimator: What it was converted from.
+        rows: (n, features), in the type in which they were given.
+        names: Those of the features, if they have some.
 
     Raises:
         OtherNumbersError: They differ by more than 1e-4 of the largest value.
         ConversionError: The estimator does not take the sample.
     """
     session, source = Session(converted), converted.graph.input[0].name
+    rows = rows.astype(np.float64)
     further = [_between(rows), _around(rows, 1.0, _FURTHER_ROWS), _around(rows, 3.0, _FURTHER_ROWS)]
     further += [_zeros(rows), _missing(rows), np.full_like(rows[:1], np.nan)]
     least = 0.0
@@ -40,9 +55,13 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
     for batch, expected in (*certain, *((batch, _taken(estimator, batch)) for batch in further)):
         if expected is None:
             continue
+        found = np.asarray(session.run({source: batch.astype(np.float32)})[-1])
+        for small in _in_float32(batch):
+            if (rounded := _taken(estimator, small)) is not None:
+                expected = nearest(found, expected, rounded)
         # Numbers that float32 does not hold are none of the model's.
         held = ~(np.abs(expected) > _LARGEST).any(1)
-        worst = _difference(np.asarray(session.run({source: batch})[-1])[held], expected[held], least)
+        worst = _difference(found[held], expected[held], least)
         least = least or _size(expected)
         if not worst <= TOLERANCE:
             raise OtherNumbersError(
@@ -51,7 +70,10 @@ def compare(converted: onnx.ModelProto, estimator: Any, rows: np.ndarray) -> Non
             )
     if converted.graph.output[0].name == "label":
         every = np.concatenate([rows, *further[:2]])
-        compare_labels(session.run({source: every})[0], estimator, every.astype(np.float64))
+        labels = session.run({source: every.astype(np.float32)})[0]
+        compare_labels(labels, estimator, [every, *_in_float32(every)])
+    found = np.asarray(session.run({source: rows.astype(np.float32)})[-1])
+    say_rounded(estimator, found, certain[0][1], names or range(rows.shape[1]), rows)
 
 
 def _advice(graph: onnx.GraphProto, estimator: Any, worst: float) -> str:
@@ -71,13 +93,23 @@ def _advice(graph: onnx.GraphProto, estimator: Any, worst: float) -> str:
     )
 
 
-def compare_labels(labels: Any, estimator: Any, rows: Any) -> None:
+def _in_float32(batch: np.ndarray) -> list[np.ndarray]:
+    """Rows with what float32 makes of some or all of their columns."""
+    found = []
+    for columns in in_float32(dict(enumerate(batch.T))):
+        small = batch.copy()
+        small[:, list(columns)] = np.stack(list(columns.values()), 1)
+        found.append(small)
+    return found
+
+
+def compare_labels(labels: Any, estimator: Any, several: Sequence[Any]) -> None:
     """Compare the classes that are predicted; scores that are equal but for rounding may decide otherwise.
 
     Args:
         labels: Those that the converted estimator predicts.
         estimator: The original.
-        rows: The same rows as it takes them.
+        several: The same rows as it takes them, as they are and as float32 has them.
 
     Raises:
         OtherNumbersError: They differ at more than a twentieth of the rows.
@@ -85,11 +117,13 @@ def compare_labels(labels: Any, estimator: Any, rows: Any) -> None:
     found = np.asarray(labels)
     if found.ndim > 1 or not hasattr(estimator, "predict"):
         return
-    try:
-        expected = np.asarray(estimator.predict(rows))
-    except (ValueError, IndexError):
-        return
-    others = (found != (expected.astype(np.int64) if expected.dtype.kind in "biuf" else expected)).mean()
+    differ: Any = True
+    for rows in several:
+        with contextlib.suppress(ValueError, IndexError):
+            expected = np.asarray(estimator.predict(rows))
+            expected = expected.astype(np.int64) if expected.dtype.kind in "biuf" else expected
+            differ = (found != expected) & differ
+    others = 0.0 if differ is True else differ.mean()
     if not others <= _OTHER_LABELS:
         raise OtherNumbersError(
             f"The converted {type(estimator).__name__} predicts another class than the original at {others:.0%} of the "
@@ -100,6 +134,8 @@ def compare_labels(labels: Any, estimator: Any, rows: Any) -> None:
 
 def far_apart(estimator: Any, rows: np.ndarray) -> np.ndarray:
     """Rows of the sample and beyond it, if the estimator takes them."""
+    small = rows.astype(np.float32)
+    rows = rows if _taken(estimator, small) is None else small
     both = np.concatenate([_around(rows, 3.0), rows])
     return rows if _taken(estimator, both) is None else both
 
@@ -120,7 +156,8 @@ def _between(rows: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
     first, second = rows[rng.integers(0, len(rows), (2, _FURTHER_ROWS))]
     between: np.ndarray = first + rng.uniform(0.1, 0.9, (_FURTHER_ROWS, 1)) * (second - first)
-    return between.astype(np.float32)
+    # What both have, as a category, stays what it is.
+    return np.where(first == second, first, between.astype(np.float32))
 
 
 def _taken(estimator: Any, rows: np.ndarray) -> np.ndarray | None:

@@ -113,10 +113,10 @@ def to_onnx(
     converted = _convert(estimator, rows, opset)
     if verify:
         try:
-            compare(converted, estimator, rows)
+            compare(converted, estimator, rows, names)
         except OtherNumbersError:
             converted = _convert(estimator, rows, opset, exact=True)
-            compare(converted, estimator, rows)
+            compare(converted, estimator, rows, names)
     write_table(converted, estimator, far_apart(estimator, rows))
     if names is not None:
         onnx_model.set_property(converted, FEATURES_KEY, features_text({_INPUT: names}))
@@ -164,7 +164,8 @@ def _rows(sample: Any, estimator: Any) -> np.ndarray:
     if sample is None:
         raise ConversionError("The sample is missing: give a few rows as the estimator takes them.")
     try:
-        rows = as_array(sample, "The sample").astype(np.float32)
+        rows = as_array(sample, "The sample")
+        rows = rows.astype(np.float64)
     except ShapeError as error:
         raise ConversionError(f"{error} Encode text and categories before the pipeline.") from error
     if rows.ndim != 2 or not len(rows):
@@ -177,7 +178,7 @@ def _convert(estimator: Any, rows: np.ndarray, opset: int, exact: bool = False) 
 
     types = [(_INPUT, FloatTensorType([None, rows.shape[1]]))]
     converted = _converted(simplified(estimator), types, opset, exact)
-    _declare_outputs(converted, estimator, {_INPUT: rows})
+    _declare_outputs(converted, estimator, {_INPUT: rows.astype(np.float32)})
     write_sigmoids_over_sums(converted.graph)
     onnx_model.check_model(converted, [_INPUT])
     return converted

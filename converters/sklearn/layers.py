@@ -34,7 +34,11 @@ def write_table(
     rows = rows[:_MOST_ROWS]
     graph, steps = model.graph, steps_of(estimator, rows)
     source = graph.input[0].name if feeds is None else _INPUTS
-    feeds = {source: rows} if feeds is None else {name: array[:_MOST_ROWS] for name, array in feeds.items()}
+    feeds = (
+        {source: rows.astype(np.float32)}
+        if feeds is None
+        else {name: array[:_MOST_ROWS] for name, array in feeds.items()}
+    )
     order = [name for node in graph.node for name in node.output]
     found = {**feeds, **values(model, order, feeds)}
     alive = {*feeds, *_with_gradient(graph)}

@@ -1,5 +1,6 @@
 """Estimators of tables with columns of text: one input for each column, explained by what encoders make of the text."""
 
+import contextlib
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from ..common import graph_edit, onnx_model
 from ..common.verify import TOLERANCE, Session
 from .compared import compare_labels
 from .layers import step_difference, write_table
+from .rounded import in_float32, nearest, say_rounded
 
 _NUMBERS = "fiub"
 #: The operators that encoders are written with.
@@ -76,6 +78,14 @@ def feeds_of(sample: Any, texts: list[str]) -> dict[str, np.ndarray]:
     }
 
 
+def _in_float32(rows: Any, texts: list[str]) -> list[Any]:
+    """Tables with what float32 makes of some or all columns of numbers."""
+    if not hasattr(rows, "iloc"):
+        return []
+    numbers = {name: np.asarray(rows[name], np.float64) for name in columns_of(rows) if name not in texts}
+    return [rows.assign(**columns) for columns in in_float32(numbers)]
+
+
 def check(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[str]) -> None:
     """Compare the model with the estimator on the sample, between its rows, and on unknown and missing values.
 
@@ -83,9 +93,14 @@ def check(converted: onnx.ModelProto, estimator: Any, sample: Any, texts: list[s
         ConversionError: They differ.
     """
     session = Session(converted)
-    size = _compare(session, estimator, sample, _given(estimator, sample), texts, 0.0)
+    exact = _given(estimator, sample)
+    size = _compare(session, estimator, sample, exact, texts, 0.0)
+    outputs = [np.asarray(value) for value in session.run(feeds_of(sample, texts))]
     if converted.graph.output[0].name == "label":
-        compare_labels(session.run(feeds_of(sample, texts))[0], estimator, sample)
+        compare_labels(outputs[0], estimator, [sample, *_in_float32(sample, texts)])
+    if names := [name for name in columns_of(sample) if name not in texts]:
+        numbers = np.stack([np.asarray(sample[name], np.float64) for name in names], 1)
+        say_rounded(estimator, outputs[-1], exact.reshape(len(exact), -1), names, numbers)
     for rows in _further(sample, texts):
         with warnings.catch_warnings():  # of unknown categories
             warnings.simplefilter("ignore")
@@ -105,6 +120,12 @@ def _compare(
     Differences are parts of that, or of `least` where it is larger.
     """
     found = np.asarray(session.run(feeds_of(rows, texts))[-1])
+    for small in _in_float32(rows, texts):
+        with warnings.catch_warnings():  # of unknown categories
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(ValueError, TypeError):  # encoders know no others
+                both = [array.reshape(len(found), -1) for array in (expected, _given(estimator, small))]
+                expected = nearest(found, *both)
     one_score = expected.ndim == 1 and found.shape == (len(expected), 2)
     if expected.dtype.kind not in _NUMBERS or (found.size != expected.size and not one_score):
         raise ConversionError(
@@ -133,7 +154,8 @@ def _further(sample: Any, texts: list[str]) -> Iterator[Any]:
     for name in columns_of(sample):
         if name not in texts:
             a, b = np.asarray(first[name], np.float64), np.asarray(second[name], np.float64)
-            between[name] = (a + shares * (b - a)).astype(np.float32).astype(np.float64)
+            drawn = (a + shares * (b - a)).astype(np.float32).astype(np.float64)
+            between[name] = np.where(a == b, a, drawn)
     yield first.assign(**between)
     few = sample.iloc[:_FURTHER_ROWS]
     for name in columns_of(sample):

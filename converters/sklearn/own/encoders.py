@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxattr.errors import ConversionError
+
 from .writing import Writer
 
 _OTHER = "\0neither"
@@ -60,6 +62,13 @@ def _place_of_text(op: Writer, column: str, categories: np.ndarray) -> str:
 def _place_of_number(op: Writer, column: str, categories: np.ndarray) -> str:
     """The same for numbers, which are cast to integers at the end: onnxattr knows codes by that."""
     values = np.asarray(categories, np.float64).astype(np.float32)
+    order = np.argsort(values, kind="stable")
+    if (same := np.flatnonzero(np.diff(values[order]) == 0)).size:
+        one, other = categories[order[same[0]]], categories[order[same[0] + 1]]
+        raise ConversionError(
+            f"{type(op.estimator).__name__} tells {one} and {other} apart, which are one number in float32, in which "
+            "models take numbers. Fit it on a table in which this column is text, as astype(str) makes it."
+        )
     values = np.where(np.isnan(values), np.float32(_MISSING), values)
     given = op("Where", op("IsNaN", column), _MISSING, column)
     apart = op("Sign", op("Abs", op("Sub", op("Unsqueeze", given, np.array([1])), values)))
