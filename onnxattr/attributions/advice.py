@@ -93,7 +93,8 @@ def _of_channels(request: Request) -> Iterator[str]:
             continue
         if request.prepared.preprocessing is None and channel_axis_is_guessed(value):
             yield (
-                f"Nothing says which axis of the input {name!r}, {shape_text(shape)}, holds channels: axis {axis} is "
+                f"Nothing says which axis of the input {name!r}, {shape_text(shape)}, holds channels: axis "
+                f"{axis - request.prepared.rows.mixed} is "
                 "taken, over which reducers and pictures go. Pass channel_axis=1 or channel_axis=3 to say it."
             )
 

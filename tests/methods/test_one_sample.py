@@ -91,6 +91,23 @@ def test_attributions_of_one_sample_add_up(name):
 
 
 class TestInputsOfOneSample:
+    @pytest.mark.parametrize("size", ["3", "T"])
+    def test_a_list_of_one_number(self, size, tmp_path):
+        """(T,) -> (1,): a number, and no class."""
+        proto = parse(
+            f"""g (float[{size}] x) => (float[1] y) <int64[1] zero = {{0}}> {{
+            t = Mul(x, x) y = ReduceSum(t, zero) }}"""
+        )
+        x = np.array([0.5, -1, 2], np.float32)
+        method = IntegratedGradients(proto, steps=3)
+        method.export(tmp_path / "e.onnx")
+        for weight in (None, np.array([-3.0], np.float32)):
+            expected = x * x * (1 if weight is None else -3)
+            for one in (method, onnxattr.load(tmp_path / "e.onnx")):
+                np.testing.assert_allclose(one.explain(x, weight), expected, rtol=1e-6)
+        with pytest.raises(TargetError, match=r"weights of the output's shape \(1,\);"):
+            method.explain(x, 0)
+
     def test_labels_and_the_predicted_class(self, tmp_path):
         """(T, 2) -> (1, 2): classes of the whole."""
         proto = parse(

@@ -104,13 +104,23 @@ def test_channel_axis_is_found(case):
     [
         (elementwise([5, 6, 9]), True),
         (elementwise([3, 5, 3]), True),
+        (parse("g (float[2, 5, 6, 9] x) => (float[2, 5, 6, 9] y) { y = Tanh(x) }"), True),
         (elementwise([3, 5, 6]), False),
         (elementwise([5, 6, 3]), False),
         (elementwise([1, 5, 1]), False),
         (image_model("Neg", (5, 6, 9), False), False),
         (image_model("Neg", (5, 6, 9), True), False),
     ],
-    ids=["no size of channels", "two sizes", "planes", "channels", "grey", "transposed", "convolution"],
+    ids=[
+        "no size of channels",
+        "two sizes",
+        "one sample",
+        "planes",
+        "channels",
+        "grey",
+        "transposed",
+        "convolution",
+    ],
 )
 def test_a_channel_axis_that_nothing_says_is_said_to_be_a_guess(model, said, given):
     with warnings.catch_warnings(record=True) as found:

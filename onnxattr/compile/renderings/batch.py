@@ -183,7 +183,7 @@ def _check_dynamic(rewrite: Rewrite) -> None:
         if dims and isinstance(dims[0], int):
             raise ModelError(
                 f"Input {value.name!r} has a fixed batch of {dims[0]}: its points cannot be rows of one run. "
-                "Export the model with a dynamic first axis, or use explain(), which runs row by row."
+                "Use 'loop' or 'auto', or export the model with a dynamic first axis."
             )
 
 

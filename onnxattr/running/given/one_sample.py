@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnxattr.compile.renderings.one_sample import keeps_output
 from onnxattr.errors import ShapeError, TargetError
 from onnxattr.graph.values import dims_of, shape_text
+from onnxattr.loading.heads import is_binary
 from onnxattr.loading.meaning.class_names import with_labels
 from onnxattr.loading.prepared import Prepared
 from onnxattr.running.given.arrays import as_array
@@ -19,8 +20,10 @@ from onnxattr.scores.score import TargetKind
 
 
 def has_classes(prepared: Prepared) -> bool:
-    """Whether labels can say what to explain: the output is (classes,) or (1, classes)."""
+    """Whether labels can say what to explain: the output is (classes,) or (1, classes), or a unit of two classes."""
     dims = dims_of(prepared.value(prepared.output)) or []
+    if dims == [1]:
+        return is_binary(prepared.unit)
     return (len(dims) == 1 and isinstance(dims[0], int)) or (len(dims) == 2 and dims[0] == 1)
 
 
@@ -42,7 +45,7 @@ def targets_of_sample(prepared: Prepared, with_axis: Prepared, given: Any, kind:
     output = prepared.value(prepared.output)
     dims = [1, *kind.dims] if keeps_output(prepared) else list(kind.dims)
     classes = has_classes(prepared) and kind.labels
-    if given is None and (classes or (not dims and kind.labels) or kind.optional):
+    if given is None and (classes or (not kind.dims and kind.labels) or kind.optional):
         return as_targets(with_axis, None, 1, kind)
     shape = shape_text(dims)
     also = " or a label" if classes else ""
