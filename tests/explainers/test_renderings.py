@@ -65,8 +65,20 @@ def exported_run(explainer, feeds, path, rendering="batch"):
     return plain_run(path, feeds)
 
 
-@pytest.mark.parametrize("method", ON_ANY_MODEL)
-@pytest.mark.parametrize("name", MODELS)
+#: The real network's other methods take as long as all of the small models.
+CASES = [
+    pytest.param(
+        name,
+        method,
+        marks=[pytest.mark.slow]
+        * (name == "emotion" and method not in ("IntegratedGradients", "SquareGrad")),
+    )
+    for name in MODELS
+    for method in ON_ANY_MODEL
+]
+
+
+@pytest.mark.parametrize(("name", "method"), CASES)
 def test_renderings_agree(name, method, tmp_path):
     case = small(name)
     tolerance = VARIANCE_TOLERANCE if method == "VarGrad" else TOLERANCE

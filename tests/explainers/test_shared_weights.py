@@ -49,10 +49,11 @@ def run(path, seed, **feeds):
 @pytest.mark.parametrize(
     ("names", "options", "feeds", "seed"),
     [
-        (attributions.METHODS, {}, {"input_1": FACES}, 7),
+        (("Saliency", "SquareGrad"), {}, {"input_1": FACES}, 7),
+        pytest.param(attributions.METHODS, {}, {"input_1": FACES}, 7, marks=pytest.mark.slow),
         (("IntegratedGradients", "VarGrad", "GradCAM"), {"preprocess": GREY}, {"pixels": PHOTOS}, 0),
     ],
-    ids=["as it is", "with preprocessing in front"],
+    ids=["two methods", "all methods", "with preprocessing in front"],
 )
 def test_maps_have_the_bits_of_single_files(names, options, feeds, seed, tmp_path):
     methods = of_faces(names, **options)

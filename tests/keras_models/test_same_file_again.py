@@ -21,11 +21,15 @@ def series(*layers):
 #: What was named by addresses in memory (an Einsum), numbered on from model to model as the functions of loops, or
 #: taken in the order of a set.
 MODELS = {
-    **{name: zoo.CASES[name].model for name in ("vision transformer", "attention layers", "two inputs")},
+    **{name: zoo.CASES[name].model for name in ("attention layers", "two inputs")},
     "loop": lambda: series(L.LSTM(4, activation="softplus"), L.Dense(2)),
     "loop of several cells": lambda: series(L.RNN([L.GRUCell(3), L.SimpleRNNCell(4, activation="selu")])),
     "loop over images": lambda: keras.Sequential([keras.Input((None, 6, 2)), L.ConvLSTM1D(2, 3)]),
 }
+
+#: What one process converts.
+LARGE = {"vision transformer": zoo.CASES["vision transformer"].model}
+ROUNDS = {"small": MODELS, "large": LARGE}
 
 CONVERT = """
 import sys
@@ -36,12 +40,12 @@ for path in sys.argv[1:]:
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
+def files(request, tmp_path_factory):
     """Keras files by name, each converted beside it in a process of its own, where hashes differ."""
-    folder = tmp_path_factory.mktemp("files")
-    paths = {name: folder / f"{name.replace(' ', '_')}.keras" for name in MODELS}
+    folder, models = tmp_path_factory.mktemp("files"), ROUNDS[request.param]
+    paths = {name: folder / f"{name.replace(' ', '_')}.keras" for name in models}
     for name, path in paths.items():
-        MODELS[name]().save(path)
+        models[name]().save(path)
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     subprocess.run(
         [sys.executable, "-c", CONVERT, *reversed(paths.values())],
@@ -52,7 +56,15 @@ def files(tmp_path_factory):
     return paths
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        *(("small", name) for name in MODELS),
+        *(pytest.param("large", name, marks=pytest.mark.slow) for name in LARGE),
+    ],
+    indirect=["files"],
+    scope="module",
+)
 def test_same_bytes(files, name):
     other = Path(f"{files[name]}.other.onnx").read_bytes()
     for _ in range(2):

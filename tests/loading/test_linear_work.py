@@ -169,6 +169,7 @@ def peak(action):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_memory_of_values_that_depend_on_all_before_them():
     small, large = running_sum(90), running_sum(1440)
     vjp(small)

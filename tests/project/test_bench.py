@@ -208,6 +208,7 @@ def test_kernels_are_told_apart():
     assert None not in found
 
 
+@pytest.mark.slow
 def test_sides_compute_the_same(fresh_keras):
     """TensorFlow and Xplique beside this project, each in a process of its own."""
     pytest.importorskip("xplique")

@@ -126,7 +126,11 @@ class TestGallery:
         sys.path.remove(str(ROOT / "examples"))
 
     @pytest.mark.parametrize(
-        "name", ["cam", "series", "channels", "table", "summary", "tokens", "segmentation", "boxes"]
+        "name",
+        [
+            *("cam", "series", "channels", "table", "summary", "tokens", "boxes"),
+            pytest.param("segmentation", marks=pytest.mark.slow),
+        ],
     )
     @pytest.mark.filterwarnings("ignore")
     def test_pictures(self, name, pictures, tmp_path):
