@@ -151,7 +151,12 @@ def work(action):
     return pstats.Stats(profile).total_calls
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+SHAPES_BY_TIME = [
+    pytest.param(shape, marks=[pytest.mark.slow] * (shape in ("Ifs", "outputs"))) for shape in SHAPES
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES_BY_TIME)
 def test_gradient(shape):
     small, large = (SHAPES[shape](count) for count in (30, 240))
     vjp(small)
@@ -210,7 +215,7 @@ def test_where_inputs_may_miss_values_is_found_for_all_at_once():
     assert second / first < 8.8, (first, second)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHAPES_BY_TIME)
 def test_no_recursion_along_the_graph(shape):
     proto, limit = SHAPES[shape](450), sys.getrecursionlimit()
     vjp(SHAPES[shape](6))

@@ -17,7 +17,12 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.mark.parametrize("name", COMPUTED)
+#: Each graph is run by all methods, in chunks and as a file, which takes seconds.
+FAST = ("the first row", "time first", "unbatched", "similarity in the batch")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in COMPUTED]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_one_sample_in_every_method_and_rendering(name, tmp_path):
     x = inputs(name)
     target, proto = weights(name, x), model(name)
