@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from onnxattr.autodiff.paths import inputs_of, needed_nodes
+from onnxattr.autodiff.paths import inputs_of, is_float, needed_nodes
 from onnxattr.graph.elementwise import OPERATORS
 from onnxattr.graph.intervals import FLOATS
 from onnxattr.graph.subgraphs import is_standard
@@ -125,8 +125,8 @@ def _steps(node: ir.Node) -> bool:
 
 
 def _to_integers(node: ir.Node) -> bool:
-    dtype = node.outputs[0].dtype
-    return node.op_type == "Cast" and dtype is not None and dtype.is_integer()
+    dtype, source = node.outputs[0].dtype, node.inputs[0]
+    return node.op_type == "Cast" and dtype is not None and dtype.is_integer() and is_float(source)
 
 
 def _number(value: ir.Value) -> np.ndarray | None:
@@ -158,7 +158,7 @@ class _Function:
         names: dict[ir.Value | None, str] = {None: "", root: "x"}
         self._numbers, self._opset = dict[str, np.ndarray](), opset
         protos: list[onnx.NodeProto] = []
-        told: list[str] = []
+        told, read = list[str](), list[str]()
         for node in self._nodes:
             proto = _in_double(node)
             for source in (*node.inputs, *node.outputs):
@@ -173,7 +173,10 @@ class _Function:
             if node in steps:
                 told.append(f"step{len(told)}")
                 protos += _told(proto, told[-1])
-        self._results, self._protos = [names[value], *told], protos
+                # A comparison with NaN is False: what is out of a root's or logarithm's range does not step there.
+                read.append(f"read{len(read)}")
+                protos.append(onnx.helper.make_node("Sub", [proto.input[0], proto.input[-1]], [read[-1]]))
+        self._results, self._protos = [names[value], *told, *read], protos
         numbers = tuple((name, str(number.dtype), number.item()) for name, number in self._numbers.items())
         self.key = tuple(proto.SerializeToString(deterministic=True) for proto in protos), numbers
         self._evaluator: ReferenceEvaluator | None = None
@@ -190,8 +193,9 @@ class _Function:
                 onnx.helper.make_function("jumps", "f", inputs, self._results, self._protos, [domain])
             )
         results: Any = self._evaluator.run(None, {**self._numbers, "x": points}, attributes={})
-        value, *sides = (np.broadcast_to(np.asarray(one, np.float64), points.shape) for one in results)
-        return value, np.stack(sides)
+        value, *rest = (np.broadcast_to(np.asarray(one, np.float64), points.shape) for one in results)
+        sides, read = np.split(np.stack(rest), 2)
+        return np.where(np.isnan(read).any(0), np.nan, value), sides
 
 
 def _in_double(node: ir.Node) -> onnx.NodeProto:
@@ -231,6 +235,10 @@ def _jump_of(function: _Function) -> Jump | tuple[()] | None:
     if not len(cells):
         return None
     at, beyond = _narrowed(function, _POINTS[cells], _POINTS[cells + 1])
+    inside = ~np.isnan(function(at - 1e-7)[0] + function(beyond + 1e-7)[0])
+    at, beyond = at[inside], beyond[inside]
+    if not len(at):
+        return None
     scale = np.maximum(1, np.abs(at))
     left, right = function(at - 1e-7 * scale)[0], function(beyond + 1e-7 * scale)[0]
     before, after = function(at - 1e-4 * scale)[0], function(beyond + 1e-4 * scale)[0]

@@ -22,6 +22,7 @@ WEIGHTS = {
     "int64[1] k": "2",
     "int64[1] last": "1",
     "int64[1] first": "0",
+    "int64[2] shape": "0, 2",
     "float one": "1",
     "float zero": "0",
     "float far": "-1e4",
@@ -156,6 +157,9 @@ SILENT = {
         y = Where(up, c, l)""",
     "a window that ends in 0": """
         z = MatMul(x, w) in = Less(z, pi) f = Cast <to = 1> (in) c = Cos(z) d = Add(c, one) y = Mul(d, f)""",
+    "a window of distances": """
+        z = MatMul(x, w) q = Mul(z, z) q0 = Reshape(q, shape) d = Sqrt(q0) in = Less(d, pi) c = Cos(d) e = Add(c, one)
+        y = Where(in, e, zero)""",
     "scores that are left out": """
         z = MatMul(x, w) up = Greater(z, half) s = Where(up, z, far) y = Softmax(s)""",
     "a place by a remainder": """
