@@ -1,6 +1,8 @@
 """Photos for a plain model whose file says what it expects: one photo, folders, tables of pictures say the same."""
 
 import io
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 from PIL import Image
 from support.small_models import build, node, random
 
-from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, OnnxAttrError, attributions
+from onnxattr import GradientInput, IntegratedGradients, NoiseTunnel, OnnxAttrError, attributions, load
 from onnxattr.bulk import explain_folder, mapper
 from onnxattr.cli import main
+from onnxattr.loading.meaning.inputs_outputs import KEY as MEANING
+from onnxattr.loading.meaning.inputs_outputs import InputMeaning, Meaning
 from onnxattr.loading.preprocessing.files import preprocessing_of
 from onnxattr.loading.preprocessing.spec import KEY
 
@@ -239,3 +243,57 @@ def test_unknown_preprocessing_among_other_files(place, capsys):
     assert "wrote 1 files" in told
     assert "3 files could not be explained" in told
     assert UNKNOWN in told
+
+
+NETWORKS = {
+    "expects 0..1": ("0..1", ()),
+    "expects imagenet's": ("imagenet", ()),
+    "expects pixels": ("0..255", ()),
+    "expects caffe's": ("keras-caffe", ()),
+    "scales pixels itself": (None, ("Rescaling",)),
+    "says nothing": (None, ()),
+}
+SHARES = np.random.default_rng(0).random((2, 3, 8, 8), np.float32)
+BYTES = np.round(255 * SHARES).astype(np.uint8)
+
+
+@pytest.mark.parametrize("exported", [False, True], ids=["method", "file"])
+@pytest.mark.parametrize(
+    ("which", "images", "said"),
+    [
+        ("expects 0..1", BYTES, "'image' holds uint8 numbers .* numbers of 0 to 1. "),
+        ("expects 0..1", BYTES.astype(np.float32), "'image' holds float32 .*preprocess='model'"),
+        ("expects 0..1", SHARES, None),
+        ("expects 0..1", (BYTES > 127).astype(np.uint8), None),
+        ("expects 0..1", SHARES * 1.5 - 0.25, None),
+        ("expects imagenet's", BYTES, "numbers of -2.12 to 2.64"),
+        ("expects imagenet's", BYTES.astype(np.int64), "numbers of -2.12 to 2.64"),
+        ("expects imagenet's", SHARES * 4 - 2, None),
+        ("expects pixels", BYTES, None),
+        ("expects pixels", SHARES, "numbers of 0 to 255"),
+        ("expects caffe's", SHARES, "numbers of -124 to 151"),
+        ("expects caffe's", SHARES * 4 - 2, "numbers of -124 to 151"),
+        ("expects caffe's", BYTES - np.float32(110), None),
+        ("scales pixels itself", SHARES, r"the model \(Rescaling\) takes pixels of 0 to 255"),
+        ("scales pixels itself", BYTES, None),
+        ("scales pixels itself", BYTES.astype(np.float32), None),
+        ("says nothing", BYTES, None),
+        ("says nothing", SHARES, None),
+    ],
+)
+def test_numbers_that_the_network_was_not_made_for_are_said(which, images, said, exported, tmp_path):
+    expected, normalized_by = NETWORKS[which]
+    model = network(expected)
+    if normalized_by:
+        entry = Meaning({"image": InputMeaning("image", normalized_by=normalized_by)})
+        onnx.helper.set_model_props(model, {MEANING: entry.text()})
+    method = GradientInput(model)
+    if exported:
+        method.export(tmp_path / "explainer.onnx")
+        method = load(tmp_path / "explainer.onnx")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        method.explain(images, 0)
+    texts = [str(one.message) for one in heard]
+    assert len(texts) == (said is not None), texts
+    assert said is None or re.search(said, texts[0]), texts
