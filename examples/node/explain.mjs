@@ -73,21 +73,51 @@ function sizes(lines, count) {
   return declared.map((size) => (free(size) ? count / known : size));
 }
 
-/** The photo upright, transparent pixels on white, its numbers as they are: colour profiles are not applied, as in training. */
+/** Whether there is a chunk of PNG's animations before the pixels; sharp reads the first picture without a word. */
+function isAnimatedPng() {
+  const bytes = readFileSync(given);
+  const at = bytes.indexOf("acTL");
+  return bytes.subarray(1, 4).equals(Buffer.from("PNG")) && at > 0 && at < bytes.indexOf("IDAT");
+}
+
+/** The photo upright, its numbers as they are: colour profiles are not applied, as in training. */
 function opened() {
-  return sharp(given, { ignoreIcc: true }).rotate().flatten({ background: "#fff" });
+  return sharp(given, { ignoreIcc: true }).rotate();
+}
+
+/** Bytes of red, green and blue; transparent pixels on white, rounded to the nearest, where sharp's flatten() cuts off. */
+async function onWhite() {
+  const { data, info } = await opened().toColourspace("srgb").ensureAlpha().raw().toBuffer({ resolveWithObject: true });
+  const { width, height } = info;
+  const laid = new Uint8Array(3 * width * height);
+  for (let from = 0, to = 0; to < laid.length; from += 4) {
+    const opacity = data[from + 3];
+    for (let channel = 0; channel < 3; channel++) laid[to++] = Math.round((data[from + channel] * opacity + 255 * (255 - opacity)) / 255);
+  }
+  return { width, height, data: laid };
+}
+
+/** Bytes of a grey photo of 16 bits, rounded to the nearest, where sharp cuts off. */
+async function grey16() {
+  const { data, info } = await opened().toColourspace("grey16").raw({ depth: "ushort" }).toBuffer({ resolveWithObject: true });
+  const { width, height, channels } = info;
+  const words = new Uint16Array(data.buffer, data.byteOffset, data.length / 2);
+  const bytes = new Uint8Array(3 * width * height);
+  for (let pixel = 0; pixel < width * height; pixel++) bytes.fill(Math.round(words[pixel * channels] / 257), 3 * pixel, 3 * pixel + 3);
+  return { width, height, data: bytes };
 }
 
 /** The pixels in the layout that the file takes. */
 async function photo() {
   if (!metadata["onnxattr.preprocessing"]) throw new Error(`${file} takes no photos: export it with preprocess=.`);
-  const { space, pages = 1 } = await sharp(given).metadata();
+  const { space, pages = 1, hasAlpha } = await sharp(given).metadata();
   if (pages > 1) throw new Error(`${given} holds ${pages} pictures, as animations do: save the one that is meant.`);
+  if (isAnimatedPng()) throw new Error(`${given} holds several pictures, as animations do: save the one that is meant.`);
   if (space === "cmyk") throw new Error(`${given} is a CMYK photo, which sharp converts by a colour profile: save it as RGB first.`);
-  const { data, info } = await opened().toColourspace("srgb").removeAlpha().raw().toBuffer({ resolveWithObject: true });
-  const { width, height, channels } = info;
+  const { width, height, data } = space === "grey16" && !hasAlpha ? await grey16() : await onWhite();
+  const channels = 3;
   if (JSON.parse(metadata["onnxattr.preprocessing"]).layout === "NHWC") {
-    return new ort.Tensor("uint8", new Uint8Array(data), [1, height, width, channels]);
+    return new ort.Tensor("uint8", data, [1, height, width, channels]);
   }
   const planes = new Uint8Array(data.length);
   data.forEach((value, at) => (planes[(at % channels) * width * height + Math.floor(at / channels)] = value));
@@ -103,6 +133,6 @@ async function draw(picture) {
   const largest = strength.toSorted()[Math.floor(0.99 * (strength.length - 1))] || 1;
   const red = Buffer.from(Array.from(strength, (value) => [230, 30, 30, 255 * Math.min(value / largest, 1)]).flat());
   const shown = { input: red, raw: { width, height, channels: 4 } };
-  const grey = await opened().resize(width, height).greyscale().toColourspace("srgb").png().toBuffer();
+  const grey = await opened().flatten({ background: "#fff" }).resize(width, height).greyscale().toColourspace("srgb").png().toBuffer();
   await sharp(grey).toColourspace("srgb").composite([shown]).png().toFile(picture);
 }

@@ -3,26 +3,17 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from support.node_program import NODE, ROOT
 from support.tiny_graphs import parse
 
 from onnxattr import GradientInput
 
-ROOT = Path(__file__).parents[2]
-NODE = pytest.param(
-    ["node", "examples/node/explain.mjs"],
-    marks=pytest.mark.skipif(
-        not shutil.which("node") or not (ROOT / "node_modules" / "onnxruntime-node").is_dir(),
-        reason="needs Node and npm ci",
-    ),
-)
 PROGRAMS = [[sys.executable, "examples/python_only_onnxruntime.py"], NODE]
 BODY = "{ h = Tanh(x) m = ReduceMean<keepdims=0>(h, axes) y = Mul(m, m) }"
 SHAPES = {"T,2": (5, 2), "2,T": (2, 5), "T,S": (3, 4), "5,2": (5, 2)}
