@@ -43,6 +43,8 @@ def input_facts(prepared: Prepared, value: ir.Value) -> dict[str, Any]:
     found: dict[str, Any] = {"name": str(value.name), "type": dtype_of(value), "shape": dims}
     spec = prepared.preprocessing
     pixels = spec is not None and spec.in_graph and spec.name == value.name
+    if pixels and spec is not None and spec.dtype == "uint8":
+        found["type"] = "uint8"  # of which loading makes floats
     axes = _axes(prepared, value) if dims is not None else ()
     kind = meaning.kind if meaning is not None and meaning.kind else "image" if pixels else _kind(value, axes)
     found["kind"] = kind

@@ -226,6 +226,8 @@ def test_a_model_that_takes_photos(tmp_path, monkeypatch, capsys):
     assert main(["export", "m.onnx", "--preprocess", "model", "-o", "e.onnx"]) == 0
     for name, place in (("m.onnx", "expected, not in the file"), ("e.onnx", "in the file")):
         capsys.readouterr()
+        taken = ort.InferenceSession(name).get_inputs()[0].type  # as "tensor(uint8)"
+        assert facts(name)["inputs"][0]["type"] == taken.removeprefix("tensor(").removesuffix(")")
         command = facts(name)["command"]
         assert command == f"onnxattr explain {name} photo.jpg"
         assert f"Preprocessing of photos ({place}" in inspect(name)
