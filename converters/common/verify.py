@@ -104,6 +104,9 @@ class Session:
 
 def _runner(model: onnx.ModelProto, in_reals: bool) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
     try:
+        kinds = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+        if onnx.TensorProto.BFLOAT16 in kinds:
+            raise ConversionError("ONNX Runtime takes no arrays of bfloat16.")
         return Session(model, in_reals).run
     except (RuntimeMissingError, ConversionError) as stopped:
         refused = str(stopped)

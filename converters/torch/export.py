@@ -1,12 +1,14 @@
 """torch.onnx.export, driven: examples by name, evaluation mode, and modules whose output shall stay a value."""
 
 import contextlib
+import importlib
 import inspect
 import logging
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import onnx
 
@@ -219,8 +221,10 @@ def _quiet() -> Iterator[None]:
     )
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
+    trace = importlib.import_module("torch.export._trace")
     try:
-        with warnings.catch_warnings():
+        # It prints the graph up to an error, hundreds of lines; why_not says where that is.
+        with warnings.catch_warnings(), mock.patch.object(trace, "print", _say_nothing, create=True):
             warnings.simplefilter("ignore")
             for logger in loggers:
                 logger.setLevel(logging.ERROR)
@@ -228,6 +232,10 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 @contextlib.contextmanager
@@ -266,5 +274,10 @@ def check_model(converted: onnx.ModelProto) -> None:
     except ConversionError as error:
         if not isinstance(error.__cause__, onnx.shape_inference.InferenceError):
             raise
+        if "bfloat16" in str(error):
+            raise ConversionError(
+                f"An operator has no form in bfloat16: {error.__cause__}. Convert with opset=22, where more have one, "
+                "or module.float(), which computes in float32 with the same weights."
+            ) from error
         del converted.graph.value_info[:]
         onnx_model.check_model(converted, names)

@@ -77,6 +77,10 @@ REFUSED = {
         static_integers,
         r"Layer 'module.0' \(Linear\) is quantised by torch.ao.*QuantizeLinear.*dynamo=False",
     ),
+    "bfloat16": (
+        lambda: nn.Sequential(nn.Linear(6, 6), nn.Softplus()).bfloat16(),
+        r"Softplus.*bfloat16.*opset=22, where more have one, or module.float\(\)",
+    ),
     "dataclass": (
         lambda: Computed(lambda x: Result(x.sin())),
         r"output has a Result.*tuple or a dict.*register_dataclass\(Result\)",
@@ -88,6 +92,23 @@ REFUSED = {
 def test_refused_with_the_way_out(name):
     make, match = REFUSED[name]
     module = make().eval()
+    kind = next((weight.dtype for weight in module.parameters()), torch.float32)
     with pytest.raises(ConversionError, match=match):
-        to_onnx(module, np.ones((3, 6), np.float32))
+        to_onnx(module, torch.ones(3, 6, dtype=kind))
     assert not any(part._forward_pre_hooks for part in module.modules())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x if x.sum() > 0 else -x,
+        lambda x: x * len([n for n in x.sum(1).tolist() if n > 0]),
+        lambda x: torch.cond(x.sum() > 0, lambda y: y if y.max() > 0 else -y, lambda y: -y, (x,)),
+    ],
+    ids=["branch", "list", "within a branch"],
+)
+def test_nothing_is_printed_beside_the_refusal(function, capfd):
+    """PyTorch prints the graph that it had until then, hundreds of lines of a large model."""
+    with pytest.raises(ConversionError):
+        to_onnx(Computed(function), np.ones((3, 6), np.float32))
+    assert capfd.readouterr() == ("", "")

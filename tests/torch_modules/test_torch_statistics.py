@@ -48,6 +48,13 @@ def placed_in_rows(x):
     return x * torch.searchsorted(x.sort(-1)[0], x.round(), side="right", out_int32=True)
 
 
+def sparsemax(x):
+    places, ordered = torch.arange(1, x.shape[1] + 1.0).to(x), x.sort(dim=-1, descending=True)[0]
+    sums = ordered.cumsum(-1)
+    count = (1 + places * ordered > sums).sum(-1, keepdim=True)
+    return torch.clamp(x - (sums.gather(-1, count - 1) - 1) / count, min=0)
+
+
 FUNCTIONS = {
     "lgamma": (torch.lgamma, SMALL),
     "lgamma, large": (torch.lgamma, LARGE),
@@ -68,6 +75,11 @@ FUNCTIONS = {
     "searchsorted, right": (lambda x: placed(x.round(), right=True), ANY),
     "searchsorted in rows": (placed_in_rows, ANY),
     "searchsorted of a number": (lambda x: x * torch.searchsorted(BOUNDS.to(x), 0.5), ANY),
+    "range of an integer and a fraction": (lambda x: x * torch.arange(1, 20.5).to(x), ANY),
+    "range of a size and a fraction": (lambda x: x * torch.arange(1, x.shape[1] + 1.0).to(x), ANY),
+    "range of a fraction and rows": (lambda x: x * torch.arange(0.5, x.shape[0]).to(x)[:, None], ANY),
+    "range, typed": (lambda x: x * torch.arange(1, 21.5, dtype=torch.int64), ANY),
+    "sparsemax": (sparsemax, 3 * ANY),
 }
 
 

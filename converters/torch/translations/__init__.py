@@ -33,6 +33,7 @@ def table(torch: Any) -> dict[Any, Callable[..., Any]]:
         aten._adaptive_avg_pool3d.default: pooling.adaptive_average_pool3d,
         aten.adaptive_max_pool2d.default: pooling.adaptive_max_pool,
         aten.adaptive_max_pool3d.default: pooling.adaptive_max_pool,
+        aten.arange.start: counts.counted,
         aten.avg_pool2d.default: pooling.average_pool2d,
         aten.avg_pool3d.default: pooling.average_pool3d,
         aten.copysign.Scalar: elementwise.with_sign,

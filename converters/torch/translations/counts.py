@@ -1,10 +1,28 @@
 """Functions of PyTorch that count and sum what falls into groups, written in operators of ONNX."""
 
+import importlib
 from typing import Any
 
 from .elementwise import operators
 
-_INT32, _INT64 = 6, 7
+_FLOAT, _INT32, _INT64, _DOUBLE = 1, 6, 7, 11
+
+
+def counted(start: Any, end: Any, dtype: int | None = None, **settings: Any) -> Any:
+    """start, start + 1, ... below end; the exporter writes a range of two types where one of them is an integer."""
+    library = importlib.import_module("onnxscript.function_libs.torch_lib.ops.core")
+    if dtype in (None, -1) and (_is_real(start) or _is_real(end)):
+        torch = importlib.import_module("torch")
+        dtype = _DOUBLE if torch.get_default_dtype() == torch.float64 else _FLOAT
+    return library.aten_arange_start(start, end, dtype=-1 if dtype is None else dtype, **settings)
+
+
+def _is_real(number: Any) -> bool:
+    """Whether a number of Python, or one that is computed, is no integer."""
+    return isinstance(number, float) or getattr(getattr(number, "dtype", None), "name", "") in (
+        "FLOAT",
+        "DOUBLE",
+    )
 
 
 def sorted_places(
